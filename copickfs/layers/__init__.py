@@ -1,0 +1,1 @@
+"""Sources of data, one module a kind, and the manager that stacks them."""

@@ -1,0 +1,93 @@
+"""From a layer's configuration to the layer: the built-in kinds and those of other packages.
+
+A kind is an object with ``build(config, context) -> Layer``. Another package adds one by the entry
+point group ``copickfs.layers``, whose entry names are values of ``config_type``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+
+from copickfs.config.kinds import find_kind
+from copickfs.errors import ConfigError
+from copickfs.layers.local import LocalLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from copickfs.layers.base import Layer
+
+
+class BuildContext(NamedTuple):
+    """What a layer needs to know of the face that it serves.
+
+    Attributes:
+        watch: Announce changes at the source; a mount needs that, a short script does not.
+        confined: The daemon serves other users: symbolic links out of a root are refused.
+    """
+
+    watch: bool = False
+    confined: bool = False
+
+
+class LayerKind(Protocol):
+    """What an entry point of the group ``copickfs.layers`` loads to."""
+
+    def build(self, config: Any, context: BuildContext) -> Layer:
+        """Make the layer; connecting comes later. Raises `ConfigError`."""
+        ...
+
+
+def build_layer(config: Any, context: BuildContext) -> Layer:
+    """Make the layer that one layer configuration describes.
+
+    Raises:
+        ConfigError: The kind is not known, or cannot be mounted by this version.
+    """
+    builder = _BUILT_IN.get(config.config_type)
+    if builder is not None:
+        return builder(config, context)
+    kind = cast("LayerKind", find_kind(config.config_type))
+    return kind.build(config, context)
+
+
+def _build_filesystem(config: Any, context: BuildContext) -> Layer:
+    if "://" not in config.root and "::" not in config.root:
+        return LocalLayer(
+            config.layer_name,
+            config.root,
+            config.priority,
+            read_only=config.read_only,
+            watch=context.watch,
+            confined=context.confined,
+            on_unavailable=config.on_unavailable,
+        )
+    from copickfs.layers.remote import FsspecLayer
+
+    return FsspecLayer(
+        config.layer_name,
+        config.root,
+        config.priority,
+        read_only=config.read_only,
+        fs_args=config.fs_args,
+        ttl_s=config.ttl,
+        immutable=config.immutable,
+        timeout_s=config.timeout,
+        on_unavailable=config.on_unavailable,
+    )
+
+
+def _refuse(config: Any, _context: BuildContext) -> Layer:
+    raise ConfigError(
+        f"layers of kind {config.config_type!r} cannot be mounted by this version of copickfs; "
+        f"take {config.layer_name!r} out of 'layers' to mount the others",
+        key=f"layer_configs.{config.layer_name}.config_type",
+    )
+
+
+_BUILT_IN: dict[str, Callable[[Any, BuildContext], Layer]] = {
+    "filesystem": _build_filesystem,
+    "cryoet_data_portal": _refuse,
+    "cache": _refuse,
+    "sqlite_db": _refuse,
+}

@@ -1,0 +1,72 @@
+"""Which symbolic links of a local layer are followed, and which are shown as links."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+
+from copickfs.errors import AccessDenied
+
+_log = logging.getLogger(__name__)
+_MAX_REPORTS = 1_000
+
+
+class LinkRules:
+    """The rules for one layer. Thread-safe.
+
+    Args:
+        layer: Name of the layer, for the log.
+        root: Its directory, absolute and without symbolic links.
+        confined: Links that lead out of the root are refused.
+    """
+
+    def __init__(self, layer: str, root: str, *, confined: bool) -> None:
+        self._layer = layer
+        self._root = root
+        self._prefix = root.rstrip("/") + "/"
+        self._confined = confined
+        self._reported: set[str] = set()
+
+    def followed(self, path: str, full: str, target: os.stat_result) -> bool:
+        """True if the link at ``path``, ``full`` on disk, stands for its ``target``."""
+        if self._confined and not self._inside(os.path.realpath(full)):
+            self._report(path)
+            return False
+        return not (stat.S_ISDIR(target.st_mode) and self._leads_back(path, target))
+
+    def check_inside(self, path: str, full: str) -> None:
+        """Check what a file or link really is, now that it is open or about to be told.
+
+        Raises:
+            AccessDenied: The layer is confined, and this is outside of it.
+        """
+        if self._confined and not self._inside(os.path.realpath(full)):
+            self._report(path)
+            raise AccessDenied(errno.EACCES, f"layer {self._layer}: {path!r} leads out of the layer")
+
+    def _inside(self, real_path: str) -> bool:
+        return real_path == self._root or real_path.startswith(self._prefix)
+
+    def _leads_back(self, path: str, target: os.stat_result) -> bool:
+        """True if the target is a directory on the link's own path: a walk would never end."""
+        directory = path
+        while directory:
+            directory = directory.rpartition("/")[0]
+            above = os.stat(self._prefix + directory)
+            if (above.st_dev, above.st_ino) == (target.st_dev, target.st_ino):
+                return True
+        return False
+
+    def _report(self, path: str) -> None:
+        if path in self._reported or len(self._reported) >= _MAX_REPORTS:
+            return
+        self._reported.add(path)
+        _log.info(
+            "layer %s: the symbolic link %r leads out of %s and is refused, because this mount serves "
+            "other users; make its target a layer of its own",
+            self._layer,
+            path,
+            self._root,
+        )

@@ -1,0 +1,309 @@
+"""A layer that is a directory of this machine, read by the operating system's own calls."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import threading
+from typing import TYPE_CHECKING
+
+from copickfs.errors import ConfigError, NotADirectory, NotFound, Unavailable, WouldBlock
+from copickfs.layers import mounts
+from copickfs.layers.base import LISTED_TTL_S, POLLED_TTL_S, BaseLayer
+from copickfs.layers.links import LinkRules
+from copickfs.layers.localfile import LocalFile
+from copickfs.layers.watch import Watcher
+from copickfs.model import Entry, Health, Space, Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
+_new = tuple.__new__  # a tenth of a microsecond an entry less than the named tuple's own constructor
+
+_INLINE_ENTRIES = 10_000
+"""A longer listing is left to a worker thread: the event loop would stand still for it."""
+
+
+class LocalLayer(BaseLayer):
+    """A local directory tree. Symbolic links are followed by the layer; see `_through_link`.
+
+    Args:
+        name: Name of the layer.
+        root: The directory.
+        priority: Higher is asked first.
+        read_only: True if no face may ever write here.
+        watch: Announce changes that other programs make (a thread and inotify watches).
+        confined: Refuse symbolic links that lead out of the root: the daemon serves other users,
+            and must not lend them its own rights.
+        on_unavailable: ``"wait"`` or ``"error"``.
+
+    Attributes:
+        root: The directory, absolute and without symbolic links.
+        requests: Calls answered.
+        bytes_read: Bytes given to readers.
+        inline_reads: Whether a read may be made on the event loop: True on a file system in memory,
+            None where the kernel can tell that a read would wait, False where it cannot.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: str | os.PathLike[str],
+        priority: int = 0,
+        *,
+        read_only: bool = True,
+        watch: bool = False,
+        confined: bool = False,
+        on_unavailable: str = "wait",
+    ) -> None:
+        super().__init__(name, priority, read_only=read_only, on_unavailable=on_unavailable)
+        self.root = os.path.realpath(root)
+        self._prefix = self.root.rstrip("/") + "/"
+        self._watch = watch
+        self._links = LinkRules(name, self.root, confined=confined)
+        self._watcher: Watcher | None = None
+        self._callbacks: list[Callable[[str], None]] = []
+        self._device = -1
+        self._patient = False
+        self.inline_reads: bool | None = None
+        self._foreign: tuple[str, ...] = ()
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.bytes_read = 0
+        self._health = Health("unknown")
+
+    def connect(self) -> None:
+        """Check the root; see `Layer.connect`. A root on a network file system is never asked inline."""
+        try:
+            status = os.stat(self.root)
+            os.close(os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        except FileNotFoundError:
+            raise ConfigError(f"no such directory: {self.root}; create it or correct 'root'") from None
+        except NotADirectoryError:
+            raise ConfigError(f"not a directory: {self.root}; 'root' must name a directory") from None
+        except PermissionError:
+            raise ConfigError(
+                f"no permission to read {self.root}; ask its owner, or correct 'root'"
+            ) from None
+        self._device = status.st_dev
+        fs_type = mounts.type_of_device(status.st_dev)
+        self._patient = mounts.is_network(fs_type)
+        self.inline_reads = True if mounts.is_memory(fs_type) else None
+        if self._watch and not self._patient:
+            try:
+                self._watcher = Watcher(self.name, self._announce)
+            except OSError as error:
+                _log.info("layer %s: no inotify (%s); changes are polled for", self.name, error.strerror)
+        self._health = Health("ok")
+
+    def close(self) -> None:
+        """See `Layer.close`."""
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
+
+    def stat(self, path: str) -> Entry:
+        """See `Layer.stat`."""
+        self.requests += 1
+        full = self._prefix + path if path else self.root
+        directory, _, name = path.rpartition("/")
+        if self._watcher is not None:
+            self._watcher.add(directory, self._prefix + directory)
+        try:
+            status = os.lstat(full)
+        except FileNotFoundError:
+            self._check_root()
+            raise NotFound(path) from None
+        except NotADirectoryError:
+            raise NotADirectory(path) from None
+        if stat.S_ISLNK(status.st_mode):
+            return self._through_link(path, name, full, status)
+        return self._entry(name, status)
+
+    def scan(self, path: str, limit: int | None = None) -> list[Entry]:
+        """See `Layer.scan`. With ``limit``, `WouldBlock` if there are more entries than that."""
+        self.requests += 1
+        full = self._prefix + path if path else self.root
+        if self._watcher is not None:
+            self._watcher.add(path, full)
+        descriptor = self._open_directory(path, full)
+        try:
+            self._check_root()
+            return self._entries(path, descriptor, limit)
+        finally:
+            os.close(descriptor)
+
+    def open(self, path: str) -> LocalFile:
+        """See `Layer.open`. Never waits for a FIFO's other end; only regular files are opened."""
+        self.requests += 1
+        full = self._prefix + path if path else self.root
+        try:
+            descriptor = os.open(full, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        except FileNotFoundError:
+            if os.path.lexists(full):
+                raise  # a dangling link: it hides lower layers, so this must not be a NotFound
+            self._check_root()
+            raise NotFound(path) from None
+        except NotADirectoryError:
+            raise NotADirectory(path) from None
+        try:
+            self._links.check_inside(path, f"/proc/self/fd/{descriptor}")
+            return LocalFile(self, self._entry(path.rpartition("/")[2], os.fstat(descriptor)), descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def readlink(self, path: str) -> str:
+        """See `Layer.readlink`. Raises `AccessDenied` for a link that leads out of a confined root."""
+        full = self._prefix + path
+        self._links.check_inside(path, full)
+        return os.readlink(full)
+
+    def stat_nowait(self, path: str) -> Entry:
+        """See `Layer.stat_nowait`."""
+        if self._may_wait(path):
+            raise WouldBlock(self.name)
+        return self.stat(path)
+
+    def scan_nowait(self, path: str) -> list[Entry]:
+        """See `Layer.scan_nowait`."""
+        if self._may_wait(path):
+            raise WouldBlock(self.name)
+        return self.scan(path, _INLINE_ENTRIES)
+
+    def open_nowait(self, path: str) -> LocalFile:
+        """See `Layer.open_nowait`."""
+        if self._may_wait(path):
+            raise WouldBlock(self.name)
+        return self.open(path)
+
+    def ttl_s(self, directory: str) -> float:
+        """Long where changes are announced, else a second."""
+        return LISTED_TTL_S if self._watcher is not None and self._watcher.covers(directory) else POLLED_TTL_S
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """See `Layer.subscribe`."""
+        self._callbacks.append(callback)
+
+    def location(self, path: str) -> str:
+        """The path on this machine."""
+        return self._prefix + path if path else self.root
+
+    def space(self) -> Space | None:
+        """Room on the disk; None on a network file system, which may be out of reach."""
+        if self._patient:
+            return None
+        s = os.statvfs(self.root)
+        return Space(
+            s.f_frsize, s.f_blocks, s.f_bfree, s.f_bavail, s.f_files, s.f_ffree, s.f_favail, s.f_namemax
+        )
+
+    def health(self) -> Health:
+        """See `Layer.health`."""
+        return self._health
+
+    def statistics(self) -> Statistics:
+        """See `Layer.statistics`."""
+        return Statistics(self.requests, self.bytes_read)
+
+    def _may_wait(self, path: str) -> bool:
+        return self._patient or (bool(self._foreign) and path.startswith(self._foreign))
+
+    def _open_directory(self, path: str, full: str) -> int:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            return os.open(full, flags | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            self._check_root()
+            raise NotFound(path) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+        # A file, or a symbolic link: only one that `stat` follows is a directory of this layer.
+        if not self.stat(path).is_dir:
+            raise NotADirectory(path)
+        return os.open(full, flags)
+
+    def _entries(self, path: str, descriptor: int, limit: int | None) -> list[Entry]:
+        entries = []
+        layer = self.name
+        with os.scandir(descriptor) as names:
+            for item in names:
+                try:
+                    s = item.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # gone since the directory was read
+                mode = s.st_mode
+                if stat.S_ISLNK(mode):
+                    name = item.name
+                    inner = f"{path}/{name}" if path else name
+                    entries.append(self._through_link(inner, name, self._prefix + inner, s))
+                    continue
+                entries.append(
+                    _new(
+                        Entry,
+                        (
+                            item.name, mode, s.st_size, s.st_mtime_ns, layer, "", s.st_ctime_ns,
+                            s.st_atime_ns, s.st_nlink, s.st_uid, s.st_gid, s.st_blocks,
+                            s.st_nlink > 1 and not stat.S_ISDIR(mode), s.st_ino,
+                        ),
+                    )
+                )  # fmt: skip
+                if limit is not None and len(entries) > limit:
+                    raise WouldBlock(layer)
+        return entries
+
+    def _entry(self, name: str, s: os.stat_result, *, volatile: bool = False) -> Entry:
+        # A file with several names may be written under one that nobody watches.
+        hard_linked = s.st_nlink > 1 and not stat.S_ISDIR(s.st_mode)
+        return Entry(
+            name, s.st_mode, s.st_size, s.st_mtime_ns, self.name, "", s.st_ctime_ns, s.st_atime_ns,
+            s.st_nlink, s.st_uid, s.st_gid, s.st_blocks, volatile or hard_linked, s.st_ino,
+        )  # fmt: skip
+
+    def _through_link(self, path: str, name: str, full: str, link: os.stat_result) -> Entry:
+        """What a symbolic link stands for.
+
+        It is followed, so that a run directory kept elsewhere merges like any other. Shown as a link
+        are: one that leads nowhere, one that leads back into a directory on its own path (a walk
+        would never end), and, in a confined layer, one that leads out of the root (refused).
+        """
+        as_link = self._entry(name, link, volatile=True)
+        try:
+            status = os.stat(full)
+        except OSError:
+            return as_link
+        if not self._links.followed(path, full, status):
+            return as_link
+        if status.st_dev != self._device and mounts.is_network(mounts.type_of_device(status.st_dev)):
+            with self._lock:
+                self._foreign = tuple({*self._foreign, path})
+        return self._entry(name, status, volatile=True)
+
+    def _check_root(self) -> None:
+        """Tell a file that is not there from a layer that is gone (unmounted, removed).
+
+        Raises:
+            Unavailable: The root is gone, or is another file system than it was at the start.
+        """
+        try:
+            here = os.stat(self.root).st_dev == self._device
+        except OSError:
+            here = False
+        if here:
+            if self._health.state != "ok":
+                _log.info("layer %s: %s is back", self.name, self.root)
+                self._health = Health("ok")
+            return
+        message = f"{self.root} is gone or was unmounted"
+        if self._health.state != "down":
+            _log.warning("layer %s: %s", self.name, message)
+            self._health = Health("down", message)
+        raise Unavailable(f"layer {self.name}: {message}")
+
+    def _announce(self, path: str) -> None:
+        for callback in self._callbacks:
+            callback(path)

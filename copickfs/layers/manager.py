@@ -1,0 +1,110 @@
+"""The layer stack of one configuration (specification 3.2)."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from copickfs.errors import ConfigError, Transient
+from copickfs.layers.kinds import BuildContext, build_layer
+
+if TYPE_CHECKING:
+    from copickfs.layers.base import Layer
+
+_log = logging.getLogger(__name__)
+
+
+class LayerManager:
+    """Builds, connects and closes the layers of a configuration.
+
+    Construction makes the layers and reaches for nothing; `connect_layers` does.
+
+    Args:
+        config: A `MultilayerConfig` or `CopickConfigMultilayer`.
+        context: What the layers need to know of the face they serve.
+
+    Attributes:
+        layers: Layer names to layers, in the order of the configuration.
+        configs: Layer names to their configurations.
+        default_write_layer: Name of the layer that is written to, or None.
+        cache_layer: The cache layer, or None.
+        db_layer: The index layer, or None.
+
+    Raises:
+        ConfigError: A layer is of a kind that is not known or cannot be mounted.
+    """
+
+    def __init__(self, config: Any, context: BuildContext | None = None) -> None:
+        self.config = config
+        self.configs: dict[str, Any] = config.layer_configs
+        self.default_write_layer: str | None = config.default_write_layer
+        self.layers: OrderedDict[str, Layer] = OrderedDict()
+        self.cache_layer: Layer | None = None
+        self.db_layer: Layer | None = None
+        for section in (config.cache_config, config.db_config):
+            if section is not None and section.layer_name not in config.layers:
+                build_layer(section, context or BuildContext())
+        for name in config.layers:
+            self.layers[name] = build_layer(self.configs[name], context or BuildContext())
+
+    def __repr__(self) -> str:
+        return f"<LayerManager {' > '.join(layer.name for layer in self.get_layers_by_priority())}>"
+
+    def get_layer(self, name: str) -> Layer:
+        """The layer called ``name``.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        try:
+            return self.layers[name]
+        except KeyError:
+            raise ConfigError(f"no layer {name!r}; there are: {', '.join(self.layers)}") from None
+
+    def get_layers_by_priority(self) -> list[Layer]:
+        """The layers, highest priority first; among equals the order of the configuration decides."""
+        return sorted(self.layers.values(), key=lambda layer: -layer.priority)
+
+    def connect_layers(self, *, tolerate_outages: bool = False) -> list[tuple[Layer, Transient]]:
+        """Check that every layer can be reached.
+
+        Args:
+            tolerate_outages: Go on without a layer that is out of reach just now; it is asked
+                again when it is needed.
+
+        Returns:
+            The layers that are out of reach, with their faults.
+
+        Raises:
+            ConfigError: A layer can never work as it is configured; names its key.
+            Transient: A layer is out of reach and that is not tolerated.
+        """
+        absent = []
+        for name, layer in self.layers.items():
+            try:
+                layer.connect()
+            except ConfigError as error:
+                if error.key is not None:
+                    raise
+                raise ConfigError(str(error), file=self._file(), key=f"layer_configs.{name}.root") from None
+            except Transient as error:
+                if not tolerate_outages:
+                    raise
+                _log.info("layer %s is out of reach: %s", name, error)
+                absent.append((layer, error))
+        return absent
+
+    def refresh_all(self) -> None:
+        """Forget what is remembered of every source."""
+        for layer in self.layers.values():
+            layer.refresh()
+
+    def close(self) -> None:
+        """Close every layer. Idempotent."""
+        for layer in self.layers.values():
+            layer.close()
+
+    def _file(self) -> str | None:
+        source = getattr(self.config, "source_file", None)
+        return str(source) if source else None

@@ -1,0 +1,175 @@
+"""Announcing changes that other programs make to a local directory tree.
+
+One inotify watch per directory that somebody looked into, added before the look, so that no change
+can fall between. Watching only what was visited costs nothing at the start, however large the tree;
+where a watch cannot be had (the user's limit is reached, a network file system), the caller is told
+so and believes its answers for a second only.
+
+Thread-safe. One thread per watcher; it ends with `close`.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_log = logging.getLogger(__name__)
+
+MAX_WATCHES = 65_536
+"""Watches one layer takes of the user's limit, which all programs of the user share."""
+
+_SETTLE_MS = 10
+"""A pause after the first event, so that a burst of writes is announced once."""
+
+
+class Watcher:
+    """Announces changes in watched directories.
+
+    Args:
+        name: Name of the layer, for the thread and the log.
+        callback: Called in the watcher's thread with the path of what changed; ``""`` if events
+            were lost and anything may have changed.
+        max_watches: Bound on the number of watched directories.
+
+    Raises:
+        OSError: The user has no inotify instance left.
+    """
+
+    def __init__(self, name: str, callback: Callable[[str], None], max_watches: int = MAX_WATCHES) -> None:
+        import inotify_simple
+
+        flags = inotify_simple.flags
+        self._mask = (
+            flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO | flags.MODIFY
+            | flags.CLOSE_WRITE | flags.ATTRIB | flags.MOVE_SELF | flags.ONLYDIR | flags.EXCL_UNLINK
+        )  # fmt: skip
+        self._flags = flags
+        self._callback = callback
+        self._max_watches = max_watches
+        self._lock = threading.Lock()
+        self._watch_of: dict[str, int] = {}
+        self._paths_of: dict[int, list[str]] = {}
+        self._saturated = False
+        self._closed = False
+        self._inotify = inotify_simple.INotify()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = threading.Thread(target=self._run, name=f"watch-{name}", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<Watcher of {len(self._watch_of)} directories{', saturated' if self._saturated else ''}>"
+
+    def add(self, path: str, full_path: str) -> None:
+        """Watch the directory ``path``, which is ``full_path`` on disk, if that is possible."""
+        if path in self._watch_of:
+            return
+        with self._lock:
+            if self._closed or path in self._watch_of or self._saturated:
+                return
+            if len(self._watch_of) >= self._max_watches:
+                self._saturate("copickfs's own bound on watches is reached")
+                return
+            try:
+                watch = self._inotify.add_watch(os.fsencode(full_path), self._mask)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.ENOMEM):
+                    self._saturate("fs.inotify.max_user_watches is used up")
+                return
+            self._watch_of[path] = watch
+            self._paths_of.setdefault(watch, []).append(path)
+
+    def covers(self, path: str) -> bool:
+        """True if changes of the names in directory ``path``, existing or not, are announced."""
+        watched = self._watch_of
+        if path in watched:
+            return True
+        if self._saturated:
+            return False
+        # A directory that is not there yet is announced by the nearest one above it that is.
+        while path:
+            path = path.rpartition("/")[0]
+            if path in watched:
+                return True
+        return False
+
+    def close(self) -> None:
+        """End the thread and give all watches back. Idempotent."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        os.eventfd_write(self._wake, 1)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _saturate(self, reason: str) -> None:
+        self._saturated = True
+        _log.info(
+            "%s: watching %d directories, %s; changes elsewhere are still seen within a second, "
+            "but listings are asked for more often",
+            self._thread.name, len(self._watch_of), reason,
+        )  # fmt: skip
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._inotify.fileno(), select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        try:
+            while not any(descriptor == self._wake for descriptor, _events in poll.poll()):
+                changed = self._changed(self._inotify.read(timeout=0, read_delay=_SETTLE_MS))
+                for path in changed:
+                    try:
+                        self._callback(path)
+                    except Exception:  # noqa: BLE001 -- one bad listener must not silence the others
+                        _log.exception("announcing a change of %r failed", path)
+        finally:
+            self._inotify.close()
+            os.close(self._wake)
+
+    def _changed(self, events: Iterable[Any]) -> dict[str, None]:
+        """The distinct paths that ``events`` are about, in order."""
+        changed: dict[str, None] = {}
+        flags = self._flags
+        with self._lock:
+            for event in events:
+                if event.mask & flags.Q_OVERFLOW:
+                    return {"": None}
+                for directory in self._paths_of.get(event.wd, ()):
+                    path = (
+                        f"{directory}/{event.name}" if directory and event.name else event.name or directory
+                    )
+                    changed[path] = None
+                if event.mask & flags.IGNORED:
+                    self._forget(event.wd)
+                elif event.mask & flags.MOVED_FROM and event.mask & flags.ISDIR:
+                    self._forget_moved([p for p in changed if p])
+                elif event.mask & flags.MOVE_SELF:
+                    self._forget_moved(list(self._paths_of.get(event.wd, ())))
+        return changed
+
+    def _forget(self, watch: int) -> None:
+        for path in self._paths_of.pop(watch, ()):
+            self._watch_of.pop(path, None)
+
+    def _forget_moved(self, moved: list[str]) -> None:
+        """Drop the watches of directories that are no longer where their paths say."""
+        prefixes = tuple(path + "/" for path in moved)
+        gone = [p for p in self._watch_of if p in moved or p.startswith(prefixes)]
+        for path in gone:
+            watch = self._watch_of.pop(path)
+            paths = self._paths_of.get(watch, [])
+            if path in paths:
+                paths.remove(path)
+            if not paths and watch in self._paths_of:
+                del self._paths_of[watch]
+                try:
+                    self._inotify.rm_watch(watch)
+                except OSError:
+                    _log.debug("watch %d was gone already", watch)

@@ -1,0 +1,134 @@
+"""LOOKUP, GETATTR, READLINK and the reading of directories."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pyfuse3
+
+from copickfs import paths
+from copickfs.errors import NotADirectory, NotFound, WouldBlock
+
+if TYPE_CHECKING:
+    from copickfs.model import Entry
+    from copickfs.ops.attributes import Attributes
+    from copickfs.ops.files import Files
+    from copickfs.ops.inodes import InodeTable
+    from copickfs.ops.lanes import Lanes
+    from copickfs.view import Found, Listing, View
+
+
+class _Stream:
+    """An open directory: the listing as it was when reading began at the top.
+
+    Positions in it serve as offsets: they stay what they are while names come and go.
+    """
+
+    def __init__(self, number: int, path: str) -> None:
+        self.number = number
+        self.path = path
+        self.entries: list[Entry] | None = None
+        self.ttl_s = 0.0
+
+
+class Directories:
+    """Names and attributes. Used on the event loop only."""
+
+    def __init__(
+        self, view: View, inodes: InodeTable, lanes: Lanes, attributes: Attributes, files: Files
+    ) -> None:
+        self._view = view
+        self._inodes = inodes
+        self._lanes = lanes
+        self._attributes = attributes
+        self._files = files
+        self._streams: dict[int, _Stream] = {}
+        self._next_handle = itertools.count(1)
+
+    async def lookup(self, parent: int, name: bytes) -> pyfuse3.EntryAttributes:
+        """What ``name`` in ``parent`` is; an absence is answered in a way that the kernel remembers."""
+        if name in (b".", b".."):
+            number = parent if name == b"." else self._inodes.parent(parent)
+            found = await self._find(self._inodes.path(number))
+            return self._attributes.of(number, found.entry, found.ttl_s)
+        path = paths.join(self._inodes.path(parent), name.decode(errors="surrogateescape"))
+        try:
+            found = await self._find(path)
+        except (NotFound, NotADirectory):
+            return self._attributes.absent(self._view.negative_ttl_s(path))
+        number = self._inodes.remember(parent, name)
+        return self._attributes.of(number, found.entry, found.ttl_s)
+
+    async def getattr(self, number: int) -> pyfuse3.EntryAttributes:
+        """The attributes of an inode; of an open file also after its name is gone."""
+        try:
+            found = await self._find(self._inodes.path(number))
+        except (NotFound, NotADirectory):
+            entry = self._files.entry_of(number)
+            if entry is None:
+                raise
+            return self._attributes.of(number, entry, 0.0)
+        return self._attributes.of(number, found.entry, found.ttl_s)
+
+    async def readlink(self, number: int) -> bytes:
+        """The text of a symbolic link."""
+        path = self._inodes.path(number)
+        found = await self._find(path)
+        text = await self._lanes.call(found.layer.name, found.layer.readlink, path)
+        return text.encode(errors="surrogateescape")
+
+    async def opendir(self, number: int) -> int:
+        """Open a directory for reading. The listing itself is made by the first `readdir`."""
+        handle = next(self._next_handle)
+        self._streams[handle] = _Stream(number, self._inodes.path(number))
+        return handle
+
+    async def readdir(self, handle: int, offset: int, token: pyfuse3.ReaddirToken) -> None:
+        """Answer entries from ``offset`` on until the kernel's buffer is full."""
+        stream = self._streams[handle]
+        if offset == 0 or stream.entries is None:
+            listing = await self._list(stream.path)
+            stream.entries, stream.ttl_s = listing.entries, listing.ttl_s
+        entries = stream.entries
+        while offset < 2:  # noqa: PLR2004 -- "." and ".." come first
+            if not await self._reply_dot(stream, offset, token):
+                return
+            offset += 1
+        self._reply_entries(stream, entries, offset, token)
+
+    def releasedir(self, handle: int) -> None:
+        """Let go of an open directory."""
+        self._streams.pop(handle, None)
+
+    async def _reply_dot(self, stream: _Stream, offset: int, token: pyfuse3.ReaddirToken) -> bool:
+        number = stream.number if offset == 0 else self._inodes.parent(stream.number)
+        found = await self._find(self._inodes.path(number))
+        attributes = self._attributes.of(number, found.entry, found.ttl_s)
+        return pyfuse3.readdir_reply(token, b"." if offset == 0 else b"..", attributes, offset + 1)
+
+    def _reply_entries(
+        self, stream: _Stream, entries: list[Entry], offset: int, token: pyfuse3.ReaddirToken
+    ) -> None:
+        parent, ttl_s = stream.number, stream.ttl_s
+        remember, fill, reply = self._inodes.remember, self._attributes.of, pyfuse3.readdir_reply
+        for position in range(offset - 2, len(entries)):
+            entry = entries[position]
+            # Every entry that fits counts as a lookup (readdirplus).
+            name = entry[0].encode(errors="surrogateescape")
+            number = remember(parent, name)
+            if not reply(token, name, fill(number, entry, ttl_s), position + 3):
+                self._inodes.forget(number, 1)
+                return
+
+    async def _find(self, path: str) -> Found:
+        try:
+            return self._view.lookup_nowait(path)
+        except WouldBlock as block:
+            return await self._lanes.call(block.lane, self._view.lookup, path)
+
+    async def _list(self, path: str) -> Listing:
+        try:
+            return self._view.listing_nowait(path)
+        except WouldBlock as block:
+            return await self._lanes.call(block.lane, self._view.listing, path)

@@ -1,0 +1,102 @@
+"""OPEN, READ and RELEASE."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+import pyfuse3
+
+from copickfs.errors import ReadOnly, WouldBlock
+from copickfs.model import ByteRange
+from copickfs.ops.pages import PageCache
+
+if TYPE_CHECKING:
+    from copickfs.layers.base import Layer, LayerFile
+    from copickfs.model import Entry
+    from copickfs.ops.faults import Counters
+    from copickfs.ops.inodes import InodeTable
+    from copickfs.ops.lanes import Lanes
+    from copickfs.view import View
+
+
+class _Handle:
+    """One open file."""
+
+    __slots__ = ("file", "layer", "number")
+
+    def __init__(self, number: int, file: LayerFile, layer: Layer) -> None:
+        self.number = number
+        self.file = file
+        self.layer = layer
+
+
+class Files:
+    """Open files and their contents. Used on the event loop only."""
+
+    def __init__(self, view: View, inodes: InodeTable, lanes: Lanes, counters: Counters) -> None:
+        self._view = view
+        self._inodes = inodes
+        self._lanes = lanes
+        self._counters = counters
+        self._handles: dict[int, _Handle] = {}
+        self._next_handle = itertools.count(1)
+        self._pages = PageCache(view.control)
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    async def open(self, number: int, flags: int) -> pyfuse3.FileInfo:
+        """Open a file for reading.
+
+        Raises:
+            ReadOnly: It was to be written.
+        """
+        if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
+            raise ReadOnly(errno.EROFS, os.strerror(errno.EROFS))
+        path = self._inodes.path(number)
+        try:
+            file, layer = self._view.open_nowait(path)
+        except WouldBlock as block:
+            file, layer = await self._lanes.call(block.lane, self._view.open, path)
+        handle = next(self._next_handle)
+        self._handles[handle] = _Handle(number, file, layer)
+        direct_io, keep_cache = self._pages.on_open(number, path, file, layer)
+        return pyfuse3.FileInfo(fh=handle, direct_io=direct_io, keep_cache=keep_cache)
+
+    async def read(self, handle: int, offset: int, size_bytes: int) -> bytes | memoryview:
+        """The bytes from ``offset`` on, fewer only at the end of the file."""
+        opened = self._handles[handle]
+        span = ByteRange(offset, offset + size_bytes)
+        try:
+            data = opened.file.read_nowait(span)
+        except WouldBlock:
+            data = await self._lanes.read(opened.layer, opened.file.read, span)
+        self._counters.bytes_read += len(data)
+        return data
+
+    def release(self, handle: int) -> None:
+        """Let go of an open file."""
+        opened = self._handles.pop(handle, None)
+        if opened is not None and not self._pages.on_release(opened.number, opened.file):
+            opened.file.close()
+
+    def entry_of(self, number: int) -> Entry | None:
+        """What is known of an inode from an open file; None if none is open."""
+        for opened in self._handles.values():
+            if opened.number == number:
+                return opened.file.entry
+        return None
+
+    def close(self) -> None:
+        """Let go of every open file."""
+        for opened in self._handles.values():
+            opened.file.close()
+        self._handles.clear()
+        self._pages.close()
+
+    def forget(self, number: int) -> None:
+        """The kernel has dropped an inode, and its pages with it."""
+        self._pages.forget(number)

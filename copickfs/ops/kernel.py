@@ -1,0 +1,119 @@
+"""What is asked of the kernel's side of the connection: tuning, and forgetting what changed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyfuse3
+
+from copickfs import paths
+
+if TYPE_CHECKING:
+    from copickfs.ops.inodes import InodeTable
+
+_log = logging.getLogger(__name__)
+
+READ_AHEAD_KIB = 1_024
+"""Requests of 1 MiB instead of 128 KiB; only root may set it."""
+
+MAX_BACKGROUND = 512
+"""Page-cached reads under way at once. The kernel's 12 are used up by 12 readers of one dead layer."""
+
+_THREADS = 4
+_CLOSE_TIMEOUT_S = 2.0
+
+
+def tune(device: int) -> None:
+    """Raise the limits of a new connection as far as this user may.
+
+    Args:
+        device: ``st_dev`` of the mount.
+    """
+    read_ahead = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    background = Path(f"/sys/fs/fuse/connections/{os.minor(device)}/max_background")
+    for file, value in ((read_ahead, READ_AHEAD_KIB), (background, MAX_BACKGROUND)):
+        try:
+            file.write_text(str(value))
+        except OSError as error:
+            _log.info("%s stays as it is: %s", file.name, error.strerror)
+
+
+class Invalidator:
+    """Makes the kernel forget what changed at a source.
+
+    A call may block while a request of the same directory is under way, so calls are made by threads
+    of their own, several, so that a lookup that waits for a dead layer does not hold up the news from
+    the others. Thread-safe.
+
+    Args:
+        inodes: The inodes that the kernel knows.
+    """
+
+    def __init__(self, inodes: InodeTable) -> None:
+        self._inodes = inodes
+        self._changed: dict[str, None] = {}
+        self._news = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"invalidate-{index}", daemon=True)
+            for index in range(_THREADS)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def announce(self, path: str) -> None:
+        """``path`` came, went or changed; ``""``: anything may have. Never blocks."""
+        with self._news:
+            self._changed[path] = None
+            self._news.notify()
+
+    def close(self) -> None:
+        """End the threads. Idempotent."""
+        with self._news:
+            self._closed = True
+            self._changed.clear()
+            self._news.notify_all()
+        for thread in self._threads:
+            thread.join(_CLOSE_TIMEOUT_S)
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                while not self._changed and not self._closed:
+                    self._news.wait()
+                if self._closed:
+                    return
+                path = next(iter(self._changed))
+                del self._changed[path]
+            try:
+                self._forget(path) if path else self._forget_all()
+            except Exception:  # noqa: BLE001 -- the thread must live on
+                _log.exception("could not make the kernel forget %r", path)
+
+    def _forget(self, path: str) -> None:
+        directory, name = paths.split(path)
+        parent = self._inodes.find(directory)
+        if parent is None:
+            return
+        encoded = name.encode(errors="surrogateescape")
+        # The kernel answers ENOENT for what it does not have; that is as good.
+        with contextlib.suppress(OSError):
+            pyfuse3.invalidate_inode(self._inodes.number_of(parent, encoded))
+        with contextlib.suppress(OSError):
+            pyfuse3.invalidate_entry(parent, encoded)
+        with contextlib.suppress(OSError):
+            pyfuse3.invalidate_inode(parent, attr_only=True)
+
+    def _forget_all(self) -> None:
+        for number in self._inodes.numbers():
+            if self._closed:
+                return
+            with contextlib.suppress(KeyError):
+                path = self._inodes.path(number)
+                if path:
+                    self._forget(path)

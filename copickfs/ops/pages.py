@@ -1,0 +1,159 @@
+"""What the kernel keeps of file contents: when it may keep it, and when it is given more than it asked.
+
+Measured (`benchmarks/RESULTS.md`; `docs/design/0005-page-cache.md` tells how this was chosen):
+
+* A small file is handed over with the answer to OPEN, so that reading it costs no request at all.
+* A chunk is read for the first time around the page cache, in requests as large as the reader's
+  buffer. When there is nothing else to do the kernel is given its contents, and from then on it is
+  opened through the page cache.
+* Everything else goes through the page cache from the start: it is mapped, or read in parts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pyfuse3
+
+from copickfs import paths
+from copickfs.errors import CopickfsError, WouldBlock
+from copickfs.model import ByteRange
+from copickfs.ops import loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from copickfs.layers.base import Layer, LayerFile
+    from copickfs.model import Entry
+
+SMALL_BYTES = 1 << 17
+"""One READ of the kernel: up to here a file is handed over whole when it is opened."""
+
+LARGE_BYTES = 1 << 28
+"""Larger chunks are not handed over behind: they would push out too much else."""
+
+_STEP_BYTES = 1 << 20
+_MAX_PENDING = 64
+_MAX_VERSIONS = 65_536
+
+
+class PageCache:
+    """Decides for each open how its pages are treated. Used on the event loop only.
+
+    Args:
+        control: The layer whose files are made anew for each open.
+    """
+
+    def __init__(self, control: Layer | None) -> None:
+        self._control = control
+        self._versions: dict[int, str] = {}
+        self._unfilled: dict[int, str] = {}
+        self._fillings: dict[int, _Filling] = {}
+
+    def on_open(self, number: int, path: str, file: LayerFile, layer: Layer) -> tuple[bool, bool]:
+        """How a file just opened is to be read: ``(direct_io, keep_cache)``."""
+        entry = file.entry
+        if layer is self._control:
+            # Made when it was opened, and longer or shorter than when it was looked at.
+            return True, False
+        version = entry.version
+        filling = self._fillings.get(number)
+        if filling is not None and filling.version != version:
+            # Contents of an older version must not be put over those of this one.
+            filling.end(complete=False)
+        if self._versions.get(number) == version:
+            return False, True
+        if number not in self._versions and self._hand_over_small(number, file, entry):
+            self._remember(number, version)
+            return False, True
+        if entry.size_bytes > SMALL_BYTES and entry.inode and paths.store_of(path):
+            self._versions.pop(number, None)
+            self._unfilled[number] = version
+            return True, False
+        self._remember(number, version)
+        return False, False
+
+    def on_release(self, number: int, file: LayerFile) -> bool:
+        """Take over a chunk whose contents the kernel is still to be given; True if so."""
+        if self._unfilled.pop(number, None) != file.entry.version or number in self._fillings:
+            return False
+        if len(self._fillings) >= _MAX_PENDING or file.entry.size_bytes > LARGE_BYTES:
+            return False
+        filling = self._fillings[number] = _Filling(self, number, file)
+        loop.idle.steps.append(filling.step)
+        return True
+
+    def filled(self, number: int, version: str, *, complete: bool) -> None:
+        """A chunk taken over by `on_release` has been handed to the kernel, or given up."""
+        del self._fillings[number]
+        if complete:
+            self._remember(number, version)
+
+    def forget(self, number: int) -> None:
+        """The kernel has dropped an inode with its pages."""
+        self._versions.pop(number, None)
+        self._unfilled.pop(number, None)
+
+    def close(self) -> None:
+        """Let go of the files taken over."""
+        loop.idle.steps.clear()
+        for filling in list(self._fillings.values()):
+            filling.end(complete=False)
+
+    def _hand_over_small(self, number: int, file: LayerFile, entry: Entry) -> bool:
+        if not 0 < entry.size_bytes <= SMALL_BYTES:
+            return False
+        try:
+            data = file.read_nowait(ByteRange(0, entry.size_bytes))
+            if len(data) != entry.size_bytes:
+                return False
+            _store(number, 0, data)
+        except (WouldBlock, CopickfsError, OSError):
+            return False
+        return True
+
+    def _remember(self, number: int, version: str) -> None:
+        if len(self._versions) >= _MAX_VERSIONS:
+            self._versions.clear()
+        self._versions[number] = version
+
+
+class _Filling:
+    """Hands one file to the kernel, a piece at each step."""
+
+    def __init__(self, pages: PageCache, number: int, file: LayerFile) -> None:
+        self.version = file.entry.version
+        self._pages = pages
+        self._number = number
+        self._file = file
+        self._offset = 0
+        self._ended = False
+
+    def step(self) -> bool:
+        """Hand over the next piece; True when there is nothing left to do."""
+        if self._ended:
+            return True
+        size_bytes = self._file.entry.size_bytes
+        span = ByteRange(self._offset, min(self._offset + _STEP_BYTES, size_bytes))
+        try:
+            data = self._file.read_nowait(span)
+            if len(data) != span.size_bytes:
+                raise WouldBlock
+            _store(self._number, span.start, data)
+        except (CopickfsError, OSError):
+            self.end(complete=False)
+            return True
+        self._offset = span.stop
+        if span.stop == size_bytes:
+            self.end(complete=True)
+        return self._ended
+
+    def end(self, *, complete: bool) -> None:
+        """Close the file and say how it went."""
+        self._ended = True
+        self._file.close()
+        self._pages.filled(self._number, self.version, complete=complete)
+
+
+# pyfuse3 takes any buffer; its stub says bytes.
+_store = cast("Callable[[int, int, bytes | memoryview], None]", pyfuse3.notify_store)

@@ -1,0 +1,1 @@
+"""Files that exist in no layer."""
