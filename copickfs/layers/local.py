@@ -110,7 +110,7 @@ class LocalLayer(BaseLayer):
         self.requests += 1
         full = self._prefix + path if path else self.root
         directory, _, name = path.rpartition("/")
-        if self._watcher is not None:
+        if self._watcher is not None and directory not in self._watcher.watched:
             self._watcher.add(directory, self._prefix + directory)
         try:
             status = os.lstat(full)
@@ -259,9 +259,12 @@ class LocalLayer(BaseLayer):
     def _entry(self, name: str, s: os.stat_result, *, volatile: bool = False) -> Entry:
         # A file with several names may be written under one that nobody watches.
         hard_linked = s.st_nlink > 1 and not stat.S_ISDIR(s.st_mode)
-        return Entry(
-            name, s.st_mode, s.st_size, s.st_mtime_ns, self.name, "", s.st_ctime_ns, s.st_atime_ns,
-            s.st_nlink, s.st_uid, s.st_gid, s.st_blocks, volatile or hard_linked, s.st_ino,
+        return _new(
+            Entry,
+            (
+                name, s.st_mode, s.st_size, s.st_mtime_ns, self.name, "", s.st_ctime_ns, s.st_atime_ns,
+                s.st_nlink, s.st_uid, s.st_gid, s.st_blocks, volatile or hard_linked, s.st_ino,
+            ),
         )  # fmt: skip
 
     def _through_link(self, path: str, name: str, full: str, link: os.stat_result) -> Entry:

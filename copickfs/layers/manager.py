@@ -44,9 +44,9 @@ class LayerManager:
         self.db_layer: Layer | None = None
         for section in (config.cache_config, config.db_config):
             if section is not None and section.layer_name not in config.layers:
-                build_layer(section, context or BuildContext())
+                self._build(section, context or BuildContext())
         for name in config.layers:
-            self.layers[name] = build_layer(self.configs[name], context or BuildContext())
+            self.layers[name] = self._build(self.configs[name], context or BuildContext())
 
     def __repr__(self) -> str:
         return f"<LayerManager {' > '.join(layer.name for layer in self.get_layers_by_priority())}>"
@@ -87,7 +87,8 @@ class LayerManager:
             except ConfigError as error:
                 if error.key is not None:
                     raise
-                raise ConfigError(str(error), file=self._file(), key=f"layer_configs.{name}.root") from None
+                file, key = self.config.where(name, "root")
+                raise ConfigError(str(error), file=file, key=key) from None
             except Transient as error:
                 if not tolerate_outages:
                     raise
@@ -105,6 +106,11 @@ class LayerManager:
         for layer in self.layers.values():
             layer.close()
 
-    def _file(self) -> str | None:
-        source = getattr(self.config, "source_file", None)
-        return str(source) if source else None
+    def _build(self, layer_config: Any, context: BuildContext) -> Layer:
+        try:
+            return build_layer(layer_config, context)
+        except ConfigError as error:
+            if error.file is not None:
+                raise
+            file, key = self.config.where(layer_config.layer_name, "config_type")
+            raise ConfigError(str(error), file=file, key=key if error.key is None else None) from None

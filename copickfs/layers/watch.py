@@ -38,6 +38,9 @@ class Watcher:
             were lost and anything may have changed.
         max_watches: Bound on the number of watched directories.
 
+    Attributes:
+        watched: The watched directories, with the numbers of their watches.
+
     Raises:
         OSError: The user has no inotify instance left.
     """
@@ -54,7 +57,7 @@ class Watcher:
         self._callback = callback
         self._max_watches = max_watches
         self._lock = threading.Lock()
-        self._watch_of: dict[str, int] = {}
+        self.watched: dict[str, int] = {}
         self._paths_of: dict[int, list[str]] = {}
         self._saturated = False
         self._closed = False
@@ -64,16 +67,16 @@ class Watcher:
         self._thread.start()
 
     def __repr__(self) -> str:
-        return f"<Watcher of {len(self._watch_of)} directories{', saturated' if self._saturated else ''}>"
+        return f"<Watcher of {len(self.watched)} directories{', saturated' if self._saturated else ''}>"
 
     def add(self, path: str, full_path: str) -> None:
         """Watch the directory ``path``, which is ``full_path`` on disk, if that is possible."""
-        if path in self._watch_of:
+        if path in self.watched:
             return
         with self._lock:
-            if self._closed or path in self._watch_of or self._saturated:
+            if self._closed or path in self.watched or self._saturated:
                 return
-            if len(self._watch_of) >= self._max_watches:
+            if len(self.watched) >= self._max_watches:
                 self._saturate("copickfs's own bound on watches is reached")
                 return
             try:
@@ -82,12 +85,12 @@ class Watcher:
                 if error.errno in (errno.ENOSPC, errno.ENOMEM):
                     self._saturate("fs.inotify.max_user_watches is used up")
                 return
-            self._watch_of[path] = watch
+            self.watched[path] = watch
             self._paths_of.setdefault(watch, []).append(path)
 
     def covers(self, path: str) -> bool:
         """True if changes of the names in directory ``path``, existing or not, are announced."""
-        watched = self._watch_of
+        watched = self.watched
         if path in watched:
             return True
         if self._saturated:
@@ -114,7 +117,7 @@ class Watcher:
         _log.info(
             "%s: watching %d directories, %s; changes elsewhere are still seen within a second, "
             "but listings are asked for more often",
-            self._thread.name, len(self._watch_of), reason,
+            self._thread.name, len(self.watched), reason,
         )  # fmt: skip
 
     def _run(self) -> None:
@@ -156,14 +159,14 @@ class Watcher:
 
     def _forget(self, watch: int) -> None:
         for path in self._paths_of.pop(watch, ()):
-            self._watch_of.pop(path, None)
+            self.watched.pop(path, None)
 
     def _forget_moved(self, moved: list[str]) -> None:
         """Drop the watches of directories that are no longer where their paths say."""
         prefixes = tuple(path + "/" for path in moved)
-        gone = [p for p in self._watch_of if p in moved or p.startswith(prefixes)]
+        gone = [p for p in self.watched if p in moved or p.startswith(prefixes)]
         for path in gone:
-            watch = self._watch_of.pop(path)
+            watch = self.watched.pop(path)
             paths = self._paths_of.get(watch, [])
             if path in paths:
                 paths.remove(path)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SPIN_NS = 60_000
 """How long the descriptor is polled before the task goes to sleep."""
 
-TURN_NS = 500_000
+TURN_NS = 2_000_000
 """How long one task may go on before every other one gets to run."""
 
 _KEEPER_S = 0.05

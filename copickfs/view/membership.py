@@ -21,7 +21,7 @@ from copickfs.errors import NotADirectory, NotFound
 from copickfs.layers.base import LISTED_TTL_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from copickfs.layers.base import Layer
     from copickfs.model import Entry
@@ -33,13 +33,14 @@ _MAX_DIRECTORIES = 65_536
 class _Directory:
     """What has been found out about one directory."""
 
-    __slots__ = ("expires_s", "path", "states", "store")
+    __slots__ = ("expires_s", "members", "path", "states", "store")
 
     def __init__(self, path: str, layers: int, expires_s: float) -> None:
         self.path = path
         self.store = paths.is_store(path)
         self.states: list[int | None] = [None if path else _MEMBER] * layers
         self.expires_s = expires_s
+        self.members: tuple[Layer, ...] | None = None  # once all states are known
 
 
 class Membership:
@@ -58,18 +59,12 @@ class Membership:
     def __repr__(self) -> str:
         return f"<Membership of {len(self._known)} directories>"
 
-    def of(self, path: str, stat: Callable[[Layer, str], Entry]) -> Iterator[Layer]:
+    def of(self, path: str, stat: Callable[[Layer, str], Entry]) -> Iterable[Layer]:
         """The layers that contribute to directory ``path``, in order, found out as they are asked for."""
         directory = self._directory(path)
-        states = directory.states
-        for index, layer in enumerate(self._layers):
-            state = states[index]
-            if state is None:
-                state = self._find_out(directory, index, stat)
-            if state == _MEMBER:
-                yield layer
-            elif state != _ABSENT:
-                return
+        if directory.members is not None:
+            return directory.members
+        return self._find_members(directory, stat)
 
     def missing(self, path: str, stat: Callable[[Layer, str], Entry]) -> NotFound | NotADirectory:
         """The right error where no layer contributes to ``path``, once all have been asked."""
@@ -77,7 +72,7 @@ class Membership:
             if _FILE in self._directory(path).states:
                 return NotADirectory(path)
             path = paths.split(path)[0]
-            if next(self.of(path, stat), None) is not None:
+            if next(iter(self.of(path, stat)), None) is not None:
                 break
         return NotFound(path)
 
@@ -96,6 +91,19 @@ class Membership:
                 known = self._known = {}
             directory = known[path] = _Directory(path, len(self._layers), now_s + LISTED_TTL_S)
         return directory
+
+    def _find_members(self, directory: _Directory, stat: Callable[[Layer, str], Entry]) -> Iterator[Layer]:
+        members = []
+        for index, layer in enumerate(self._layers):
+            state = directory.states[index]
+            if state is None:
+                state = self._find_out(directory, index, stat)
+            if state == _MEMBER:
+                members.append(layer)
+                yield layer
+            elif state != _ABSENT:
+                break
+        directory.members = tuple(members)
 
     def _find_out(self, directory: _Directory, index: int, stat: Callable[[Layer, str], Entry]) -> int:
         """Decide whether layer ``index`` contributes; those above it have been decided already."""

@@ -16,7 +16,7 @@ from copickfs.layers.base import LISTED_TTL_S
 from copickfs.view.membership import Membership
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from copickfs.layers.base import Layer, LayerFile
     from copickfs.model import Entry, Space
@@ -179,7 +179,7 @@ class View:
                 continue
         raise NotFound(path)
 
-    def _members(self, directory: str, path: str, stat: Callable[[Layer, str], Entry]) -> Iterator[Layer]:
+    def _members(self, directory: str, path: str, stat: Callable[[Layer, str], Entry]) -> Iterable[Layer]:
         """The layers that contribute to ``directory``, at least one.
 
         Raises:
@@ -190,8 +190,18 @@ class View:
             part.startswith(paths.RESERVED_PREFIX) for part in path.split("/")
         ):
             raise NotFound(path)
+        members = self._membership.of(directory, stat)
+        return (
+            members
+            if members and isinstance(members, tuple)
+            else self._at_least_one(directory, members, stat)
+        )
+
+    def _at_least_one(
+        self, directory: str, members: Iterable[Layer], stat: Callable[[Layer, str], Entry]
+    ) -> Iterator[Layer]:
         none = True
-        for layer in self._membership.of(directory, stat):
+        for layer in members:
             none = False
             yield layer
         if none:

@@ -147,15 +147,13 @@ def copick_config_of(configuration: Any, mountpoint: str | os.PathLike[str]) -> 
         configuration: A `MultilayerConfig`; its copick fields are carried over.
         mountpoint: Where the tree is mounted, absolute.
     """
-    carried = (
-        "name", "description", "version", "pickable_objects", "user_id", "session_id", "runs",
-        "voxel_spacings", "tomograms",
-    )  # fmt: skip
-    dumped = configuration.model_dump(mode="json", include=set(carried), exclude_none=True)
-    dumped.setdefault("pickable_objects", [])
+    project = configuration.project()
+    # With a list of runs copick makes bare run objects that cannot read anything.
+    project.pop("runs", None)
+    project.setdefault("pickable_objects", [])
     return {
+        **project,
         "config_type": "filesystem",
-        **{key: dumped[key] for key in carried if key in dumped},
         "overlay_root": f"local://{mountpoint}",
         "overlay_fs_args": {"auto_mkdir": True},
     }

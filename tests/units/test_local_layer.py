@@ -236,7 +236,7 @@ def test_a_moved_directory_is_not_taken_for_the_one_at_its_old_path(
         layer.scan(path)
     (tmp_path / "a").rename(tmp_path / "z")
     news.wait_for("a", "z")
-    assert not layer._watcher or "a/b" not in layer._watcher._watch_of
+    assert not layer._watcher or "a/b" not in layer._watcher.watched
     (tmp_path / "a" / "b").mkdir(parents=True)
     layer.scan("a/b")
     (tmp_path / "a" / "b" / "new").write_text("")
