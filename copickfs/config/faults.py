@@ -49,7 +49,7 @@ def fault_at(message: str, source: Source, location: Location = (), value: objec
     """A `ConfigError` that is one printable line whatever the message, the file or the key hold."""
     return ConfigError(
         one_line(message),
-        file=None if source.file is None else one_line(source.file),
+        file=None if source.file is None else _printable(source.file),
         key=source.key(location) or None,
         value=value,
     )
@@ -58,8 +58,12 @@ def fault_at(message: str, source: Source, location: Location = (), value: objec
 def one_line(text: str) -> str:
     """``text`` on one line of bounded length, without characters that a terminal would act on."""
     text = " ".join(text.split()) if len(text) < 10 * _LINE_MAX else text[: 10 * _LINE_MAX]
-    printable = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    return printable if len(printable) <= _LINE_MAX else printable[: _LINE_MAX - 3] + "..."
+    text = _printable(text)
+    return text if len(text) <= _LINE_MAX else text[: _LINE_MAX - 3] + "..."
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _message(detail: ErrorDetails, location: Location, source: Source) -> str:

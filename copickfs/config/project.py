@@ -62,7 +62,9 @@ def _copick_name(name: str | None) -> str | None:
 class Model(BaseModel):
     """What every part of a configuration shares: no unknown keys, no secrets in any text."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", allow_inf_nan=False, hide_input_in_errors=True, defer_build=True
+    )
 
     quiet_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields that are neither shown nor suggested unless they are set."""

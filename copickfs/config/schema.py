@@ -115,7 +115,9 @@ class MultilayerConfig(ProjectConfig):
         None, description="The layer that is written; absent: nothing can be written.", examples=["mine"]
     )
     write_strategy: Literal["default", "source", "cache_and_propagate"] = Field(
-        "default", description="Where changes go: see the specification, 5.1.", examples=["source"]
+        "default",
+        description="Where changes go: `default_write_layer`; back to their source; the cache first.",
+        examples=["source"],
     )
     cache_config: CacheConfig | None = Field(
         None,

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 import pyfuse3
 
 from copickfs import paths
+from copickfs.errors import Transient
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from copickfs.ops.inodes import InodeTable
     from copickfs.ops.lanes import Lanes
     from copickfs.view import View
 
 PREFIX = "user.copickfs."
+_WINNERS = frozenset({"layer", "path", "kind"})
 
 
 class Xattrs:
@@ -29,49 +33,65 @@ class Xattrs:
         # Programs ask for security labels and ACLs of every file: answer these at once.
         if not name.startswith(PREFIX.encode()):
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
-        value = (await self._all(number)).get(name.decode(errors="surrogateescape"))
+        path = self._inodes.path(number)
+        wanted = name.decode(errors="surrogateescape").removeprefix(PREFIX)
+        find = attributes_of_winner if wanted in _WINNERS else attributes_of
+        value = (await self._ask(find, path)).get(wanted)
         if value is None:
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
-        return value
+        return value.encode(errors="surrogateescape")
 
     async def names(self, number: int) -> list[bytes]:
         """The names of all attributes."""
-        return [name.encode() for name in await self._all(number)]
-
-    async def _all(self, number: int) -> dict[str, bytes]:
         path = self._inodes.path(number)
+        try:
+            found = await self._ask(attributes_of, path)
+        except Transient:
+            # A layer below is out of reach: what the deciding layer knows can be told all the same.
+            found = await self._ask(attributes_of_winner, path)
+        return [f"{PREFIX}{name}".encode() for name in found]
+
+    async def _ask(self, find: Callable[[View, str], dict[str, str]], path: str) -> dict[str, str]:
         lane = self._view.layers[-1].name if self._view.layers else ""
-        return await self._lanes.call(lane, attributes_of, self._view, path)
+        return await self._lanes.call(lane, find, self._view, path)
 
 
-def attributes_of(view: View, path: str) -> dict[str, bytes]:
-    """The extended attributes of a path. May block.
+def attributes_of_winner(view: View, path: str) -> dict[str, str]:
+    """Those extended attributes of a path for which only the deciding layer is asked. May block.
 
-    ``layer`` decides the path, ``path`` is where that layer has it, ``kind`` is ``container``,
-    ``store``, ``file`` or ``symlink``, ``layers`` (of a container) are those that contribute to it,
-    and ``shadows`` are those whose file, store or directory of this name is hidden.
+    ``layer`` decides the path, ``path`` is where that layer has it, and ``kind`` is ``container``,
+    ``store``, ``file``, ``symlink``, or ``directory`` inside of a store.
 
     Raises:
         NotFound: No layer has the path.
     """
-    sources = view.sources(path)
-    first = sources[0]
+    found = view.lookup(path)
     store = paths.store_of(path)
-    is_container = first.entry.is_dir and store is None
-    contributing = []
-    for source in sources:
-        if not (is_container and source.entry.is_dir):
-            break
-        contributing.append(source.layer.name)
-    hidden = [source.layer.name for source in sources[max(1, len(contributing)) :]]
-    kind = "container" if is_container else first.entry.kind.value
-    values = {
-        "layer": first.layer.name,
-        "path": first.layer.location(path),
-        "kind": "store" if first.entry.is_dir and path == store else kind,
-    }
+    kind = found.entry.kind.value
+    if found.entry.is_dir and store is None:
+        kind = "container"
+    elif found.entry.is_dir and store == path:
+        kind = "store"
+    return {"layer": found.layer.name, "path": found.layer.location(path), "kind": kind}
+
+
+def attributes_of(view: View, path: str) -> dict[str, str]:
+    """All extended attributes of a path. May block, on any layer. Raises as `attributes_of_winner`.
+
+    Besides those of the deciding layer: ``layers`` (of a container) are those that contribute to it,
+    and ``shadows`` are those whose file, store or directory of this name is hidden.
+    """
+    values = attributes_of_winner(view, path)
+    merges = values["kind"] == "container"
+    contributing: list[str] = []
+    hidden: list[str] = []
+    for position, source in enumerate(view.sources(path)):
+        if merges and source.entry.is_dir and not hidden:
+            contributing.append(source.layer.name)
+        elif position:
+            hidden.append(source.layer.name)
     if contributing:
         values["layers"] = ",".join(contributing)
     if hidden:
         values["shadows"] = ",".join(hidden)
-    return {PREFIX + key: value.encode(errors="surrogateescape") for key, value in values.items()}
+    return values

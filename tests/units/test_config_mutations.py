@@ -174,8 +174,6 @@ TOKENS = [
     '"$UNSET_VARIABLE"',
     '"config_type": "x",',
     '"layers": [],',
-    "//",
-    "'",
     "é",
     "\u2028",
 ]
