@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 class _Handle:
     """One open file."""
 
-    __slots__ = ("file", "layer", "number")
+    __slots__ = ("direct_io", "file", "layer", "number")
 
-    def __init__(self, number: int, file: LayerFile, layer: Layer) -> None:
+    def __init__(self, number: int, file: LayerFile, layer: Layer, *, direct_io: bool) -> None:
         self.number = number
         self.file = file
         self.layer = layer
+        self.direct_io = direct_io
 
 
 class Files:
@@ -62,8 +63,8 @@ class Files:
         except WouldBlock as block:
             file, layer = await self._lanes.call(block.lane, self._view.open, path)
         handle = next(self._next_handle)
-        self._handles[handle] = _Handle(number, file, layer)
         direct_io, keep_cache = self._pages.on_open(number, path, file, layer)
+        self._handles[handle] = _Handle(number, file, layer, direct_io=direct_io)
         return pyfuse3.FileInfo(fh=handle, direct_io=direct_io, keep_cache=keep_cache)
 
     async def read(self, handle: int, offset: int, size_bytes: int) -> bytes | memoryview:
@@ -80,7 +81,9 @@ class Files:
     def release(self, handle: int) -> None:
         """Let go of an open file."""
         opened = self._handles.pop(handle, None)
-        if opened is not None and not self._pages.on_release(opened.number, opened.file):
+        if opened is None:
+            return
+        if not self._pages.on_release(opened.number, opened.file, direct_io=opened.direct_io):
             opened.file.close()
 
     def entry_of(self, number: int) -> Entry | None:

@@ -11,6 +11,7 @@ Measured (`benchmarks/RESULTS.md`; `docs/design/0005-page-cache.md` tells how th
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 import pyfuse3
@@ -49,32 +50,25 @@ class PageCache:
         self._versions: dict[int, str] = {}
         self._unfilled: dict[int, str] = {}
         self._fillings: dict[int, _Filling] = {}
+        self._readers: Counter[int] = Counter()
 
     def on_open(self, number: int, path: str, file: LayerFile, layer: Layer) -> tuple[bool, bool]:
         """How a file just opened is to be read: ``(direct_io, keep_cache)``."""
-        entry = file.entry
         if layer is self._control:
             # Made when it was opened, and longer or shorter than when it was looked at.
             return True, False
-        version = entry.version
-        filling = self._fillings.get(number)
-        if filling is not None and filling.version != version:
-            # Contents of an older version must not be put over those of this one.
-            filling.end(complete=False)
-        if self._versions.get(number) == version:
-            return False, True
-        if number not in self._versions and self._hand_over_small(number, file, entry):
-            self._remember(number, version)
-            return False, True
-        if entry.size_bytes > SMALL_BYTES and entry.inode and paths.store_of(path):
-            self._versions.pop(number, None)
-            self._unfilled[number] = version
-            return True, False
-        self._remember(number, version)
-        return False, False
+        direct_io, keep_cache = self._choose(number, path, file)
+        if not direct_io:
+            self._readers[number] += 1
+        return direct_io, keep_cache
 
-    def on_release(self, number: int, file: LayerFile) -> bool:
+    def on_release(self, number: int, file: LayerFile, *, direct_io: bool) -> bool:
         """Take over a chunk whose contents the kernel is still to be given; True if so."""
+        if not direct_io:
+            self._readers[number] -= 1
+            if not self._readers[number]:
+                del self._readers[number]
+            return False
         if self._unfilled.pop(number, None) != file.entry.version or number in self._fillings:
             return False
         if len(self._fillings) >= _MAX_PENDING or file.entry.size_bytes > LARGE_BYTES:
@@ -82,6 +76,14 @@ class PageCache:
         filling = self._fillings[number] = _Filling(self, number, file)
         loop.idle.steps.append(filling.step)
         return True
+
+    def is_read(self, number: int) -> bool:
+        """True if a READ of the kernel may be under way.
+
+        It holds the locks of its pages until it is answered by the event loop, so the event loop must
+        not hand over contents of the same file: both would wait for ever.
+        """
+        return number in self._readers
 
     def filled(self, number: int, version: str, *, complete: bool) -> None:
         """A chunk taken over by `on_release` has been handed to the kernel, or given up."""
@@ -99,6 +101,28 @@ class PageCache:
         loop.idle.steps.clear()
         for filling in list(self._fillings.values()):
             filling.end(complete=False)
+
+    def _choose(self, number: int, path: str, file: LayerFile) -> tuple[bool, bool]:
+        entry = file.entry
+        version = entry.version
+        filling = self._fillings.get(number)
+        if filling is not None and filling.version != version:
+            # Contents of an older version must not be put over those of this one.
+            filling.end(complete=False)
+        if self._versions.get(number) == version:
+            return False, True
+        if self.is_read(number):
+            # Another version is open, and what its reader asks for lands in the same pages.
+            return True, False
+        if number not in self._versions and self._hand_over_small(number, file, entry):
+            self._remember(number, version)
+            return False, True
+        if entry.size_bytes > SMALL_BYTES and entry.inode and paths.store_of(path):
+            self._versions.pop(number, None)
+            self._unfilled[number] = version
+            return True, False
+        self._remember(number, version)
+        return False, False
 
     def _hand_over_small(self, number: int, file: LayerFile, entry: Entry) -> bool:
         if not 0 < entry.size_bytes <= SMALL_BYTES:
@@ -132,6 +156,9 @@ class _Filling:
     def step(self) -> bool:
         """Hand over the next piece; True when there is nothing left to do."""
         if self._ended:
+            return True
+        if self._pages.is_read(self._number):
+            self.end(complete=False)
             return True
         size_bytes = self._file.entry.size_bytes
         span = ByteRange(self._offset, min(self._offset + _STEP_BYTES, size_bytes))
