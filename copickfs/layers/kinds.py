@@ -24,10 +24,12 @@ class BuildContext(NamedTuple):
     Attributes:
         watch: Announce changes at the source; a mount needs that, a short script does not.
         confined: The daemon serves other users: symbolic links out of a root are refused.
+        mountpoint: Where the tree is mounted; a layer must never reach into it.
     """
 
     watch: bool = False
     confined: bool = False
+    mountpoint: str = ""
 
 
 class LayerKind(Protocol):
@@ -60,6 +62,7 @@ def _build_filesystem(config: Any, context: BuildContext) -> Layer:
             read_only=config.read_only,
             watch=context.watch,
             confined=context.confined,
+            mountpoint=context.mountpoint,
             on_unavailable=config.on_unavailable,
         )
     from copickfs.layers.remote import FsspecLayer

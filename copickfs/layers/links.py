@@ -11,6 +11,7 @@ from copickfs.errors import AccessDenied
 
 _log = logging.getLogger(__name__)
 _MAX_REPORTS = 1_000
+_MAX_LINKS = 40
 
 
 class LinkRules:
@@ -20,17 +21,29 @@ class LinkRules:
         layer: Name of the layer, for the log.
         root: Its directory, absolute and without symbolic links.
         confined: Links that lead out of the root are refused.
+        mountpoint: Where the daemon's own mount is, or ``""``. It must never be asked anything by the
+            daemon, which would wait for its own answer.
     """
 
-    def __init__(self, layer: str, root: str, *, confined: bool) -> None:
+    def __init__(self, layer: str, root: str, *, confined: bool, mountpoint: str = "") -> None:
         self._layer = layer
         self._root = root
         self._prefix = root.rstrip("/") + "/"
         self._confined = confined
+        self._mountpoint = mountpoint
         self._reported: set[str] = set()
 
-    def followed(self, path: str, full: str, target: os.stat_result) -> bool:
-        """True if the link at ``path``, ``full`` on disk, stands for its ``target``."""
+    def target(self, path: str, full: str) -> os.stat_result | None:
+        """What the link at ``path``, ``full`` on disk, stands for; None if it is shown as a link."""
+        if self._leads_into_mount(full):
+            return None
+        try:
+            target = os.stat(full)
+        except OSError:
+            return None
+        return target if self._followed(path, full, target) else None
+
+    def _followed(self, path: str, full: str, target: os.stat_result) -> bool:
         if self._confined and not self._inside(os.path.realpath(full)):
             self._report(path)
             return False
@@ -45,6 +58,32 @@ class LinkRules:
         if self._confined and not self._inside(os.path.realpath(full)):
             self._report(path)
             raise AccessDenied(errno.EACCES, f"layer {self._layer}: {path!r} leads out of the layer")
+
+    def _leads_into_mount(self, full: str) -> bool:
+        """True if the link leads into the daemon's own mount; found out without asking the mount."""
+        if not self._mountpoint:
+            return False
+        pending = full.split("/")[::-1]
+        current, links = "", 0
+        while pending:
+            part = pending.pop()
+            if part == "..":
+                current = current.rpartition("/")[0]
+            if part in ("", ".", ".."):
+                continue
+            current = f"{current}/{part}"
+            if current == self._mountpoint:
+                return True
+            try:
+                text = os.readlink(current)
+            except OSError:
+                continue  # no link
+            links += 1
+            if links > _MAX_LINKS:
+                return False  # the system will say ELOOP
+            current = "" if text.startswith("/") else current.rpartition("/")[0]
+            pending.extend(text.split("/")[::-1])
+        return False
 
     def _inside(self, real_path: str) -> bool:
         return real_path == self._root or real_path.startswith(self._prefix)

@@ -38,6 +38,7 @@ class LocalLayer(BaseLayer):
         watch: Announce changes that other programs make (a thread and inotify watches).
         confined: Refuse symbolic links that lead out of the root: the daemon serves other users,
             and must not lend them its own rights.
+        mountpoint: The mount that this layer is a part of; symbolic links into it are not followed.
         on_unavailable: ``"wait"`` or ``"error"``.
 
     Attributes:
@@ -57,13 +58,14 @@ class LocalLayer(BaseLayer):
         read_only: bool = True,
         watch: bool = False,
         confined: bool = False,
+        mountpoint: str = "",
         on_unavailable: str = "wait",
     ) -> None:
         super().__init__(name, priority, read_only=read_only, on_unavailable=on_unavailable)
         self.root = os.path.realpath(root)
         self._prefix = self.root.rstrip("/") + "/"
         self._watch = watch
-        self._links = LinkRules(name, self.root, confined=confined)
+        self._links = LinkRules(name, self.root, confined=confined, mountpoint=mountpoint)
         self._watcher: Watcher | None = None
         self._callbacks: list[Callable[[str], None]] = []
         self._device = -1
@@ -107,6 +109,9 @@ class LocalLayer(BaseLayer):
 
     def stat(self, path: str) -> Entry:
         """See `Layer.stat`."""
+        return self._stat(path, inline=False)
+
+    def _stat(self, path: str, *, inline: bool) -> Entry:
         self.requests += 1
         full = self._prefix + path if path else self.root
         directory, _, name = path.rpartition("/")
@@ -120,16 +125,18 @@ class LocalLayer(BaseLayer):
         except NotADirectoryError:
             raise NotADirectory(path) from None
         if stat.S_ISLNK(status.st_mode):
+            if inline:
+                raise WouldBlock(self.name)  # nobody knows where it leads
             return self._through_link(path, name, full, status)
         return self._entry(name, status)
 
     def scan(self, path: str, limit: int | None = None) -> list[Entry]:
-        """See `Layer.scan`. With ``limit``, `WouldBlock` if there are more entries than that."""
+        """See `Layer.scan`. With ``limit``, `WouldBlock` at more entries than that, and at links."""
         self.requests += 1
         full = self._prefix + path if path else self.root
         if self._watcher is not None:
             self._watcher.add(path, full)
-        descriptor = self._open_directory(path, full)
+        descriptor = self._open_directory(path, full, inline=limit is not None)
         try:
             self._check_root()
             return self._entries(path, descriptor, limit)
@@ -166,7 +173,7 @@ class LocalLayer(BaseLayer):
         """See `Layer.stat_nowait`."""
         if self._may_wait(path):
             raise WouldBlock(self.name)
-        return self.stat(path)
+        return self._stat(path, inline=True)
 
     def scan_nowait(self, path: str) -> list[Entry]:
         """See `Layer.scan_nowait`."""
@@ -212,7 +219,7 @@ class LocalLayer(BaseLayer):
     def _may_wait(self, path: str) -> bool:
         return self._patient or (bool(self._foreign) and path.startswith(self._foreign))
 
-    def _open_directory(self, path: str, full: str) -> int:
+    def _open_directory(self, path: str, full: str, *, inline: bool) -> int:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         try:
             return os.open(full, flags | os.O_NOFOLLOW)
@@ -223,7 +230,7 @@ class LocalLayer(BaseLayer):
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
         # A file, or a symbolic link: only one that `stat` follows is a directory of this layer.
-        if not self.stat(path).is_dir:
+        if not self._stat(path, inline=inline).is_dir:
             raise NotADirectory(path)
         return os.open(full, flags)
 
@@ -238,6 +245,8 @@ class LocalLayer(BaseLayer):
                     continue  # gone since the directory was read
                 mode = s.st_mode
                 if stat.S_ISLNK(mode):
+                    if limit is not None:
+                        raise WouldBlock(layer)
                     name = item.name
                     inner = f"{path}/{name}" if path else name
                     entries.append(self._through_link(inner, name, self._prefix + inner, s))
@@ -275,11 +284,8 @@ class LocalLayer(BaseLayer):
         would never end), and, in a confined layer, one that leads out of the root (refused).
         """
         as_link = self._entry(name, link, volatile=True)
-        try:
-            status = os.stat(full)
-        except OSError:
-            return as_link
-        if not self._links.followed(path, full, status):
+        status = self._links.target(path, full)
+        if status is None:
             return as_link
         if status.st_dev != self._device and mounts.is_network(mounts.type_of_device(status.st_dev)):
             with self._lock:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import stat
 from typing import TYPE_CHECKING
 
 import pyfuse3
 
 from copickfs import paths
 from copickfs.errors import NotADirectory, NotFound, WouldBlock
+from copickfs.model import Entry
 
 if TYPE_CHECKING:
-    from copickfs.model import Entry
     from copickfs.ops.attributes import Attributes
     from copickfs.ops.files import Files
     from copickfs.ops.inodes import InodeTable
     from copickfs.ops.lanes import Lanes
     from copickfs.view import Found, Listing, View
+
+
+_DOTS = (b".", b"..")
+_DOT = Entry("", stat.S_IFDIR | 0o755, 0, 0, "")
 
 
 class _Stream:
@@ -91,21 +96,18 @@ class Directories:
             listing = await self._list(stream.path)
             stream.entries, stream.ttl_s = listing.entries, listing.ttl_s
         entries = stream.entries
-        while offset < 2:  # noqa: PLR2004 -- "." and ".." come first
-            if not await self._reply_dot(stream, offset, token):
+        for position in range(offset, 2):  # "." and ".." come first
+            number = stream.number if position == 0 else self._inodes.parent(stream.number)
+            # The kernel looks at nothing but the number and the kind.
+            attributes = self._attributes.of(number, _DOT, 0.0)
+            if not pyfuse3.readdir_reply(token, _DOTS[position], attributes, position + 1):
                 return
-            offset += 1
+            offset = position + 1
         self._reply_entries(stream, entries, offset, token)
 
     def releasedir(self, handle: int) -> None:
         """Let go of an open directory."""
         self._streams.pop(handle, None)
-
-    async def _reply_dot(self, stream: _Stream, offset: int, token: pyfuse3.ReaddirToken) -> bool:
-        number = stream.number if offset == 0 else self._inodes.parent(stream.number)
-        found = await self._find(self._inodes.path(number))
-        attributes = self._attributes.of(number, found.entry, found.ttl_s)
-        return pyfuse3.readdir_reply(token, b"." if offset == 0 else b"..", attributes, offset + 1)
 
     def _reply_entries(
         self, stream: _Stream, entries: list[Entry], offset: int, token: pyfuse3.ReaddirToken

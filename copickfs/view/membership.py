@@ -7,14 +7,16 @@ the first contributes, and so everything inside of it is that layer's.
 
 Answers are found layer by layer, only as far as somebody asks, so that what a high layer decides
 needs no answer of a low one that is out of reach. They are remembered until the layers announce a
-change or the time for which they may be believed is over. Thread-safe: two threads that find out the
-same thing write the same answer.
+change or the time for which they may be believed is over. Thread-safe: what is known of a directory
+is replaced as a whole, and two threads that find out the same thing write the same answer.
 """
 
 from __future__ import annotations
 
+import math
+import stat
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from copickfs import paths
 from copickfs.errors import NotADirectory, NotFound
@@ -26,21 +28,33 @@ if TYPE_CHECKING:
     from copickfs.layers.base import Layer
     from copickfs.model import Entry
 
-_MEMBER, _ABSENT, _FILE, _ENDED = range(4)
 _MAX_DIRECTORIES = 65_536
 
 
+class _Progress(NamedTuple):
+    """How much has been found out about one directory.
+
+    Attributes:
+        members: Those that contribute, as far as is known.
+        asked: How many of the layers that contribute to the directory above have been asked.
+        complete: No other layer contributes.
+        file: A layer has something else of this name, and it ended the search.
+    """
+
+    members: tuple[Layer, ...] = ()
+    asked: int = 0
+    complete: bool = False
+    file: bool = False
+
+
 class _Directory:
-    """What has been found out about one directory."""
+    """One directory and what has been found out; `progress` is replaced as a whole."""
 
-    __slots__ = ("expires_s", "members", "path", "states", "store")
+    __slots__ = ("expires_s", "progress")
 
-    def __init__(self, path: str, layers: int, expires_s: float) -> None:
-        self.path = path
-        self.store = paths.is_store(path)
-        self.states: list[int | None] = [None if path else _MEMBER] * layers
+    def __init__(self, progress: _Progress, expires_s: float) -> None:
+        self.progress = progress
         self.expires_s = expires_s
-        self.members: tuple[Layer, ...] | None = None  # once all states are known
 
 
 class Membership:
@@ -48,11 +62,15 @@ class Membership:
 
     Args:
         layers: The data layers, highest priority first.
+
+    Attributes:
+        news: How many changes have been announced.
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
-        self._layers = tuple(layers)
-        self._known: dict[str, _Directory] = {}
+        self._root = _Directory(_Progress(tuple(layers), len(layers), complete=True), math.inf)
+        self._known: dict[str, _Directory] = {"": self._root}
+        self.news = 0
         for layer in layers:
             layer.subscribe(self.announce)
 
@@ -62,25 +80,58 @@ class Membership:
     def of(self, path: str, stat: Callable[[Layer, str], Entry]) -> Iterable[Layer]:
         """The layers that contribute to directory ``path``, in order, found out as they are asked for."""
         directory = self._directory(path)
-        if directory.members is not None:
-            return directory.members
-        return self._find_members(directory, stat)
+        progress = directory.progress
+        return progress.members if progress.complete else self._find_out(path, directory, stat)
 
     def missing(self, path: str, stat: Callable[[Layer, str], Entry]) -> NotFound | NotADirectory:
         """The right error where no layer contributes to ``path``, once all have been asked."""
         while path:
-            if _FILE in self._directory(path).states:
+            if self._directory(path).progress.file:
                 return NotADirectory(path)
             path = paths.split(path)[0]
             if next(iter(self.of(path, stat)), None) is not None:
                 break
         return NotFound(path)
 
+    def learn(
+        self, path: str, listings: Sequence[tuple[Layer, Iterable[Entry]]], ttl_s: float, news: int
+    ) -> None:
+        """Take from the complete listings of ``path`` which layers contribute to the directories in it.
+
+        Args:
+            path: A directory.
+            listings: Every layer that contributes to it, in order, with its listing.
+            ttl_s: How long the listings may be believed.
+            news: `news` as it was before the listings were taken: what was announced since then
+                may be missing in them.
+        """
+        if news != self.news:
+            return
+        members: dict[str, list[Layer]] = {}
+        ended: set[str] = set()
+        for layer, entries in listings:
+            for entry in entries:
+                name = entry[0]
+                if not stat.S_ISDIR(entry[1]):
+                    ended.add(name)
+                elif name not in ended:
+                    members.setdefault(name, []).append(layer)
+                    if name.endswith(paths.STORE_SUFFIX):
+                        ended.add(name)
+        expires_s = time.monotonic() + ttl_s
+        known = self._known
+        if len(known) + len(members) > _MAX_DIRECTORIES:
+            known = self._known = {"": self._root}
+        for name, layers in members.items():
+            progress = _Progress(tuple(layers), len(listings), complete=True)
+            known[f"{path}/{name}" if path else name] = _Directory(progress, expires_s)
+
     def announce(self, path: str) -> None:
         """``path`` came, went or changed in a layer; ``""``: anything may have."""
+        self.news += 1
         # What is below a known directory is known only if the directory itself is.
         if not path or path in self._known:
-            self._known = {}
+            self._known = {"": self._root}
 
     def _directory(self, path: str) -> _Directory:
         known = self._known
@@ -88,49 +139,36 @@ class Membership:
         now_s = time.monotonic()
         if directory is None or directory.expires_s < now_s:
             if len(known) >= _MAX_DIRECTORIES:
-                known = self._known = {}
-            directory = known[path] = _Directory(path, len(self._layers), now_s + LISTED_TTL_S)
+                known = self._known = {"": self._root}
+            directory = known[path] = _Directory(_Progress(), now_s + LISTED_TTL_S)
         return directory
 
-    def _find_members(self, directory: _Directory, stat: Callable[[Layer, str], Entry]) -> Iterator[Layer]:
-        members = []
-        for index, layer in enumerate(self._layers):
-            state = directory.states[index]
-            if state is None:
-                state = self._find_out(directory, index, stat)
-            if state == _MEMBER:
-                members.append(layer)
-                yield layer
-            elif state != _ABSENT:
-                break
-        directory.members = tuple(members)
-
-    def _find_out(self, directory: _Directory, index: int, stat: Callable[[Layer, str], Entry]) -> int:
-        """Decide whether layer ``index`` contributes; those above it have been decided already."""
-        layer = self._layers[index]
-        parent = paths.split(directory.path)[0]
-        state = _ABSENT
-        if directory.store and _MEMBER in directory.states[:index]:
-            state = _ENDED
-        elif self._contributes(parent, index, stat):
+    def _find_out(
+        self, path: str, directory: _Directory, stat: Callable[[Layer, str], Entry]
+    ) -> Iterator[Layer]:
+        progress = directory.progress
+        yield from progress.members
+        parent, name = paths.split(path)
+        for position, layer in enumerate(self.of(parent, stat)):
+            if position < progress.asked:
+                continue
+            members, ended = progress.members, False
             try:
-                state = _MEMBER if stat(layer, directory.path).is_dir else _FILE
+                if stat(layer, path).is_dir:
+                    members, ended = (*members, layer), paths.is_store(name)
+                    progress = _Progress(members, position + 1, ended)
+                else:
+                    ended = True
+                    progress = _Progress(members, position + 1, complete=True, file=True)
             except NotFound:
-                state = _ABSENT
+                progress = _Progress(members, position + 1)
             except NotADirectory:
-                state = _ENDED
+                ended = True
+                progress = _Progress(members, position + 1, complete=True)
             directory.expires_s = min(directory.expires_s, time.monotonic() + layer.ttl_s(parent))
-        elif not {_FILE, _ENDED}.isdisjoint(self._directory(parent).states[: index + 1]):
-            state = _ENDED
-        directory.states[index] = state
-        return state
-
-    def _contributes(self, path: str, index: int, stat: Callable[[Layer, str], Entry]) -> bool:
-        directory = self._directory(path)
-        for above in range(index + 1):
-            state = directory.states[above]
-            if state is None:
-                state = self._find_out(directory, above, stat)
-            if state in {_FILE, _ENDED}:
-                return False
-        return state == _MEMBER
+            directory.progress = progress
+            if members and members[-1] is layer:
+                yield layer
+            if ended:
+                return
+        directory.progress = progress._replace(complete=True)

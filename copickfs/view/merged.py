@@ -155,14 +155,18 @@ class View:
         if self.control is not None and not path:
             merged.update((entry.name, entry) for entry in scan(self.control, path))
         ttl_s = LISTED_TTL_S
+        listings = []
+        news = self._membership.news
         for layer in self._members(path, path, stat):
-            ttl_s = min(ttl_s, layer.ttl_s(path))
             entries = scan(layer, path)
+            ttl_s = min(ttl_s, layer.ttl_s(path))
+            listings.append((layer, entries))
             if merged:
                 for entry in entries:
-                    merged.setdefault(entry.name, entry)
+                    merged.setdefault(entry[0], entry)
             else:
-                merged = {entry.name: entry for entry in entries}
+                merged = {entry[0]: entry for entry in entries}
+        self._membership.learn(path, listings, ttl_s, news)
         for name in [name for name in merged if name.startswith(paths.RESERVED_PREFIX)]:
             del merged[name]
         return Listing(list(merged.values()), ttl_s)

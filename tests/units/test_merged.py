@@ -161,3 +161,43 @@ def test_the_twin_says_whose_lane_to_wait_in() -> None:
     assert block.value.lane == "slow"
     with pytest.raises(NotFound):
         view.lookup("R/missing")
+
+
+class Changing(MemoryLayer):
+    """A layer that changes while it is listed."""
+
+    def __init__(self, name: str, priority: int, other: MemoryLayer) -> None:
+        super().__init__(name, priority, {"R/x": b"B", "R/S/y": b"B"})
+        self._other = other
+
+    def scan(self, path: str) -> list[Entry]:
+        listing = super().scan(path)
+        if path == "R":
+            self._other.put("R/S/y", b"A")
+        return listing
+
+
+def test_what_changes_while_a_directory_is_listed_is_not_remembered_as_it_was() -> None:
+    high = MemoryLayer("a", 2, {"R/x": b"A"})
+    view = View([high, Changing("b", 1, high)])
+    view.listing("R")
+    assert content(view, "R/S/y") == b"A"
+
+
+def test_a_listing_teaches_which_layers_contribute_below() -> None:
+    asked: list[str] = []
+
+    class Asked(MemoryLayer):
+        def stat(self, path: str) -> Entry:
+            asked.append(f"{self.name}:{path}")
+            return super().stat(path)
+
+    files = {"R/both/x": b"", "R/t.zarr/0": b"", "R/kind/x": b""}
+    view = View([Asked("a", 3, files), Asked("b", 2, {**files, "R/low/y": b""}), MemoryLayer("c", 1, files)])
+    view.listing("")
+    view.listing("R")
+    asked.clear()
+    assert [entry.name for entry in view.listing("R/low").entries] == ["y"]
+    assert [entry.layer for entry in view.listing("R/t.zarr").entries] == ["a"]
+    assert {entry.layer for entry in view.listing("R/both").entries} == {"a"}
+    assert asked == []
