@@ -1,0 +1,80 @@
+"""``copickfs check``: what a configuration means, and whether it would mount."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from copickfs.cli.command import FAILURE, Command
+
+if TYPE_CHECKING:
+    from copickfs.layers.base import Layer
+    from copickfs.layers.manager import LayerManager
+
+
+@click.command(cls=Command)
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+def check(config: Path, *, as_json: bool) -> None:
+    """Check CONFIG: what each of its layers is, and whether it can be reached.
+
+    The exit status is 0 only if all of them can.
+    """
+    from copickfs.config import load
+    from copickfs.layers.manager import LayerManager
+
+    manager = LayerManager(load(config))
+    try:
+        layers = [_examine(manager, layer) for layer in manager.get_layers_by_priority()]
+    finally:
+        manager.close()
+    if as_json:
+        click.echo(json.dumps({"configuration": str(config), "layers": layers}, indent=2))
+    else:
+        _show(layers)
+    faults = [f"layer {layer['name']}: {layer['fault']}" for layer in layers if layer["fault"]]
+    for fault in faults:
+        click.echo(f"copickfs: {config}: {fault}", err=True)
+    if faults:
+        sys.exit(FAILURE)
+
+
+def _examine(manager: LayerManager, layer: Layer) -> dict[str, Any]:
+    from copickfs.errors import Transient, UserError
+
+    fault = ""
+    try:
+        layer.connect()
+    except (UserError, Transient, OSError) as error:
+        fault = " ".join(str(error).split())
+    return {
+        "name": layer.name,
+        "kind": manager.configs[layer.name].config_type,
+        "priority": layer.priority,
+        "read_only": layer.read_only,
+        "write_layer": layer.name == manager.default_write_layer,
+        "location": layer.location(""),
+        "reachable": not fault,
+        "fault": fault,
+    }
+
+
+def _show(layers: list[dict[str, Any]]) -> None:
+    from copickfs.cli.table import console, table
+
+    rows = [
+        [
+            layer["name"],
+            layer["kind"],
+            str(layer["priority"]),
+            "write layer" if layer["write_layer"] else "read-only" if layer["read_only"] else "writable",
+            layer["location"],
+            layer["fault"] or "reachable",
+        ]
+        for layer in layers
+    ]
+    console().print(table(["layer", "kind", "priority", "access", "location", "state"], rows))

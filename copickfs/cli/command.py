@@ -1,0 +1,79 @@
+"""What all commands share: how errors are shown, in copickfs's own command line and in copick's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from copickfs.errors import Transient, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FAILURE = 1
+INTERRUPTED = 130
+DEBUG_VARIABLE = "COPICKFS_DEBUG"
+
+_ARGUMENTS = "copickfs.arguments"
+
+
+class Failure(click.ClickException):
+    """A failure shown as one line, ``copickfs: <message>``."""
+
+    exit_code = FAILURE
+
+    def show(self, file: Any = None) -> None:
+        """Write the line to standard error."""
+        click.echo(f"copickfs: {' '.join(self.message.split())}", file=file, err=True)
+
+
+class Command(click.Command):
+    """A command whose failures are one line and an exit status, never a traceback.
+
+    Set ``COPICKFS_DEBUG=1`` to see where an unforeseen error came from.
+    """
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Keeps the arguments as they were written, for `restart_alone`."""
+        arguments = list(args)
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[_ARGUMENTS] = arguments
+        return context
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command and turn what it raises into a `Failure`."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except (UserError, Transient) as error:
+            raise Failure(str(error)) from None
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except Exception as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            raise Failure(
+                f"unforeseen error: {type(error).__name__}: {error}; set {DEBUG_VARIABLE}=1 to see where"
+            ) from None
+
+
+def restart_alone(context: click.Context) -> None:
+    """Go on in a process without threads, if this one has any.
+
+    A daemon is forked, and a fork takes along one thread only. In copick's command line numerical
+    libraries have started theirs by now; in copickfs's own there are none.
+    """
+    if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208
+        _execute([context.command.name or "", *context.meta[_ARGUMENTS]])
+
+
+def _execute(arguments: Sequence[str]) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "copickfs", *arguments])  # noqa: S606

@@ -1,0 +1,91 @@
+"""``copickfs status``: the mounts of this user, and how they are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from copickfs.cli.command import Command
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_SERVING = "serving"
+
+
+@click.command(cls=Command)
+@click.argument("mountpoint", required=False)  # not click.Path: it would look at the mount
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document, see docs/status.md.")
+def status(mountpoint: str | None, *, as_json: bool) -> None:
+    """Show the mount at MOUNTPOINT, or every mount of this user (of all users for root).
+
+    With MOUNTPOINT the exit status is 0 only if its daemon answers.
+    """
+    from copickfs.daemon.survey import survey, survey_one
+
+    documents = survey() if mountpoint is None else [survey_one(mountpoint)]
+    if as_json:
+        click.echo(json.dumps({"mounts": documents}, indent=2))
+    elif documents:
+        _show(documents)
+    else:
+        click.echo("nothing is mounted")
+    if mountpoint is not None and documents[0]["state"] != _SERVING:
+        sys.exit(1)
+
+
+def _show(documents: list[dict[str, Any]]) -> None:
+    from copickfs.cli.table import console
+
+    out = console()
+    for document in documents:
+        out.print(_headline(document), highlight=False, markup=False)
+        for line in _lines(document):
+            out.print(f"  {line}", highlight=False, markup=False)
+        if document.get("layers"):
+            out.print(_layers(document["layers"]))
+
+
+def _headline(document: dict[str, Any]) -> str:
+    state = "" if document["state"] == _SERVING else f": {document['state'].upper()}"
+    private = " (private to a copickfs run)" if document["private"] else ""
+    return f"{document['mountpoint']}{private}{state}"
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    from copickfs.cli.table import duration, size
+
+    lines = [f"configuration  {document['configuration'] or 'not known'}"]
+    if document["pid"] is not None:
+        since = f", up {duration(document['uptime_s'])}" if "uptime_s" in document else ""
+        lines.append(f"daemon         {document['pid']}{since}")
+    elif document["state"] == "dead":
+        lines.append("daemon         dead")
+    if "requests" in document:
+        lines.append(f"served         {document['requests']} requests, {size(document['bytes_read'])} read")
+    if document.get("waiting_reads"):
+        lines.append(f"waiting        {document['waiting_reads']} reads")
+    if document["remedy"]:
+        lines.append(f"remedy         {document['remedy']}")
+    return lines
+
+
+def _layers(layers: list[dict[str, Any]]) -> RenderableType:
+    from copickfs.cli.table import size, table
+
+    rows = [
+        [
+            layer["name"],
+            layer["kind"],
+            str(layer["priority"]),
+            layer["state"] + (f": {layer['message']}" if layer["message"] else ""),
+            str(layer["requests"]),
+            size(layer["bytes_read"]),
+            layer["location"],
+        ]
+        for layer in layers
+    ]
+    return table(["layer", "kind", "priority", "health", "requests", "read", "location"], rows)

@@ -1,0 +1,1 @@
+"""The life cycle of a mount: starting, watching and ending the process that serves it."""

@@ -1,0 +1,68 @@
+"""The status document as Prometheus text. Every name of a metric is in this file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
+_GAUGES = {
+    "uptime_s": ("copickfs_uptime_seconds", "Time since the daemon started."),
+    "memory_bytes": ("copickfs_memory_bytes", "Resident memory of the daemon."),
+    "inodes": ("copickfs_inodes", "Inodes that the kernel knows."),
+    "open_files": ("copickfs_open_files", "Files that are open."),
+    "waiting_reads": ("copickfs_waiting_reads", "Reads that wait for a layer to come back or to answer."),
+}
+_COUNTERS = {
+    "bytes_read": ("copickfs_read_bytes", "Bytes given to readers."),
+    "faults": ("copickfs_faults", "Unforeseen exceptions in request handlers."),
+}
+_LAYER_COUNTERS = {
+    "requests": ("copickfs_layer_requests", "Requests to the source of a layer."),
+    "bytes_read": ("copickfs_layer_read_bytes", "Bytes read from a layer."),
+    "errors": ("copickfs_layer_errors", "Failed requests to the source of a layer."),
+}
+
+
+class _Document:
+    """A `prometheus_client` collector over one status document."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+
+    def collect(self) -> Iterator[Metric]:
+        """Each metric with its samples."""
+        document = self._document
+        for key, (name, text) in _GAUGES.items():
+            yield GaugeMetricFamily(name, text, value=document[key])
+        for key, (name, text) in _COUNTERS.items():
+            yield CounterMetricFamily(name, text, value=document[key])
+        yield _family("copickfs_requests", "Requests of the kernel.", "operation", document["operations"])
+        yield _family("copickfs_errors", "Requests answered with an error.", "errno", document["errors"])
+        up = GaugeMetricFamily("copickfs_layer_up", "0 while a layer is out of reach.", labels=["layer"])
+        for layer in document["layers"]:
+            up.add_metric([layer["name"]], layer["state"] != "down")
+        yield up
+        for key, (name, text) in _LAYER_COUNTERS.items():
+            yield _family(name, text, "layer", {layer["name"]: layer[key] for layer in document["layers"]})
+
+
+def render(document: dict[str, Any]) -> bytes:
+    """Prometheus text of a status document."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Document(document))
+    return generate_latest(registry)
+
+
+def _family(name: str, text: str, label: str, values: dict[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family

@@ -1,0 +1,128 @@
+"""Unmounting, also where the daemon is dead or stuck. No call here waits for the mount itself."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from copickfs.daemon import registry
+from copickfs.daemon.detach import Busy, detach
+from copickfs.daemon.mounts import mount_above, mounts_at, resolve
+from copickfs.daemon.probe import State, ask
+from copickfs.daemon.process import Process, users_of
+from copickfs.errors import MountError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from copickfs.daemon.mounts import Mount
+
+DEFAULT_LIMIT_S = 30.0
+_TERMINATION_LIMIT_S = 3.0
+_SHOWN_PROCESSES = 8
+
+
+def unmount(path: str | Path, *, force: bool = False, limit_s: float = DEFAULT_LIMIT_S) -> None:
+    """Unmount and wait until the daemon has ended.
+
+    Args:
+        path: The mount point, as the user wrote it.
+        force: Detach the mount even if it is in use or its daemon is stuck, and end the daemon.
+        limit_s: How long to wait for the daemon.
+
+    Raises:
+        MountError: It is no mount of copickfs, it is in use, or the daemon has not ended.
+    """
+    mountpoint = resolve(str(path))
+    mount = find_mount(mountpoint)
+    daemon = find_daemon(mount)
+    if force:
+        _unmount_by_force(mount, daemon, limit_s)
+    elif daemon is None:
+        detach(mountpoint)  # nobody is there who could still answer
+    else:
+        _unmount_in_order(mountpoint, daemon, limit_s)
+    _remove_dead_below(mountpoint)
+
+
+def find_mount(mountpoint: str) -> Mount:
+    """The mount of copickfs on top at ``mountpoint``.
+
+    Raises:
+        MountError: There is none; says what is there instead.
+    """
+    stack = mounts_at(mountpoint)
+    if stack and stack[-1].is_copickfs:
+        return stack[-1]
+    if stack:
+        raise MountError(f"{mountpoint}: is a mount of kind {stack[-1].kind}, not of copickfs")
+    above = mount_above(mountpoint)
+    if above is not None:
+        raise MountError(f"{mountpoint}: is not a mount point, but lies inside of {above.mountpoint}")
+    for record in registry.living():
+        if record.mountpoint == mountpoint:
+            raise MountError(
+                f"{mountpoint}: is mounted for a running 'copickfs run' only (daemon {record.process.pid}); "
+                "it ends with its command"
+            )
+    raise MountError(f"{mountpoint}: is not mounted")
+
+
+def find_daemon(mount: Mount) -> Process | None:
+    """The living daemon of a mount: by its state file, else by asking the mount.
+
+    A process of another user than who mounted is not believed to be it: what a mount says of itself
+    must not make root end just any process.
+    """
+    record = registry.find(mount.mountpoint)
+    if record is not None:
+        return record.process
+    answer = ask(mount.mountpoint)
+    if answer.state is State.DEAD or "pid" not in answer.document:
+        return None
+    try:
+        process = Process.of(int(answer.document["pid"]))
+    except (ProcessLookupError, ValueError, TypeError):
+        return None
+    return process if process.user_id() == mount.user_id else None
+
+
+def _unmount_in_order(mountpoint: str, daemon: Process, limit_s: float) -> None:
+    try:
+        detach(mountpoint, lazy=False)
+    except Busy:
+        users = users_of(mountpoint)
+        shown = ", ".join(users[:_SHOWN_PROCESSES]) + (", ..." if len(users) > _SHOWN_PROCESSES else "")
+        raise MountError(
+            f"{mountpoint}: is in use by {shown or 'processes of other users'}; "
+            "end them first, or detach it with --force"
+        ) from None
+    if not daemon.wait(limit_s):
+        raise MountError(
+            f"{mountpoint}: is unmounted, but its daemon {daemon.pid} has not ended within {limit_s:g} s; "
+            f"end it with: kill -9 {daemon.pid}"
+        )
+
+
+def _unmount_by_force(mount: Mount, daemon: Process | None, limit_s: float) -> None:
+    try:
+        if daemon is not None:
+            daemon.send(signal.SIGTERM)
+            daemon.send(signal.SIGCONT)  # a stopped process would not hear it
+            daemon.wait(min(limit_s, _TERMINATION_LIMIT_S))
+        if mount in mounts_at(mount.mountpoint):
+            detach(mount.mountpoint, abort=True)
+        if daemon is not None:
+            daemon.send(signal.SIGKILL)
+    except PermissionError:
+        raise MountError(f"{mount.mountpoint}: its daemon is another user's") from None
+    if daemon is not None and not daemon.wait(limit_s):
+        raise MountError(f"{mount.mountpoint}: is detached, but its daemon {daemon.pid} cannot be ended")
+
+
+def _remove_dead_below(mountpoint: str) -> None:
+    """What a killed daemon left under a later mount would now come to light."""
+    while (stack := mounts_at(mountpoint)) and stack[-1].is_copickfs:
+        if registry.find(mountpoint) is not None or ask(mountpoint).state is not State.DEAD:
+            return
+        detach(mountpoint)
