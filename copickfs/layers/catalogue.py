@@ -1,0 +1,258 @@
+"""What a remote layer knows: answers from remembered listings, and when to ask the source again.
+
+Every answer about a name comes from the complete listing of its directory, so that a lookup costs
+no request of its own and an absence is known for sure. Inside a store, a directory with an array's
+metadata is listed together with all that is below it before anything in it is answered: from then
+on a chunk is there or not without a request, also while the source is out of reach. (A reader takes
+a chunk that it cannot look up for one that does not exist, and reads zeros.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from copickfs.errors import AccessDenied, NotADirectory, NotFound, Transient, Unavailable, WouldBlock
+from copickfs.layers.flight import SingleFlight
+from copickfs.layers.listings import Kept, Listing, ListingMemory
+from copickfs.layers.sources import DIRECTORY, Found, is_sound
+from copickfs.paths import RESERVED_PREFIX, array_of, join, split, store_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
+
+ROOT = Found("", DIRECTORY)
+STALE_RETRY_S = 5.0
+"""How long a remembered listing stands in for one that could not be had, before the next try."""
+
+_MANY_CHANGES = 1_000
+_ARRAY_MARKS = (".zarray", "zarr.json")
+
+
+class Fetcher(Protocol):
+    """Asks the source, with time limits and retries. Raises as `copickfs.layers.base` says."""
+
+    @property
+    def may_ask(self) -> bool:
+        """False while a call would fail at once."""
+        ...
+
+    def scan(self, path: str) -> list[Found]:
+        """One directory."""
+        ...
+
+    def tree(
+        self, path: str, directories: list[str], make: Callable[[str, list[Found]], Listing]
+    ) -> dict[str, Listing]:
+        """All directories below one, by relative path; ``make(relative, entries)`` for each."""
+        ...
+
+    def info(self, path: str) -> Found:
+        """One path, without a listing."""
+        ...
+
+
+class Catalogue:
+    """The remembered listings of one layer and the rules for their use. Thread-safe.
+
+    Args:
+        name: Name of the layer.
+        fetcher: Asks the source.
+        ttl_s: How long a listing is believed; infinite for a source that never changes.
+        wait_s: How long a caller waits for a listing; the fetch goes on without it.
+        announce: Called with each path that was found to have changed.
+    """
+
+    def __init__(
+        self, name: str, fetcher: Fetcher, ttl_s: float, wait_s: float, announce: Callable[[str], None]
+    ) -> None:
+        self._name = name
+        self._fetcher = fetcher
+        self._ttl_s = ttl_s
+        self._wait_s = wait_s
+        self._announce = announce
+        self._memory = ListingMemory()
+        self._objects = ListingMemory()
+        self._flights = SingleFlight()
+        self._lock = threading.Lock()
+        self._reported: set[str] = set()
+
+    def found(self, path: str, *, wait: bool = True) -> Found:
+        """What ``path`` is.
+
+        Args:
+            path: The path.
+            wait: False: `WouldBlock` instead of asking the source.
+
+        Raises:
+            NotFound: The source said so.
+            NotADirectory: An ancestor is a file.
+            Transient: Not known, and the source cannot be asked.
+        """
+        if not path:
+            return ROOT
+        directory, name = split(path)
+        if name.startswith(RESERVED_PREFIX):
+            raise NotFound(path)
+        try:
+            listing = self.listing(directory, wait=wait)
+        except AccessDenied:
+            return self._object(path, wait=wait)
+        found = listing.get(name)
+        if found is None:
+            raise NotFound(path)
+        return found
+
+    def listing(self, directory: str, *, wait: bool = True) -> Listing:
+        """The complete listing of one directory. Raises like `found`, and `AccessDenied`."""
+        kept = self._memory.find(directory)
+        if kept is not None and not self._is_fresh(kept):
+            kept = self._renewed(kept, wait=wait)
+            if not kept.covers(directory):  # what was an array is none any more
+                kept = self._memory.find(directory)
+        if kept is None:
+            kept = self._first(directory, wait=wait)
+        if not kept.listings:
+            raise AccessDenied(errno.EACCES, f"layer {self._name} does not list {directory!r}")
+        listing = kept.listing(directory)
+        if listing is not None:
+            return listing
+        # An array without such a directory: it is a file there, or nothing.
+        if self.found(directory, wait=wait).kind != DIRECTORY:
+            raise NotADirectory(directory)
+        raise Unavailable(f"layer {self._name}: the listing of {kept.origin!r} does not fit together")
+
+    def distrust(self, path: str | None = None) -> None:
+        """The source was seen to differ at ``path`` (None: may differ anywhere): ask it again."""
+        self._memory.distrust(None if path is None else split(path)[0])
+        self._objects.distrust(path)
+        self._announce(path or "")
+
+    def _is_fresh(self, kept: Kept) -> bool:
+        now_s = time.monotonic()
+        if kept.is_trusted and now_s - kept.fetched_s < self._ttl_s:
+            return True
+        return now_s < kept.retry_s or not self._fetcher.may_ask
+
+    def _first(self, directory: str, *, wait: bool) -> Kept:
+        """The first listing of a directory, for which those above it are listed first."""
+        if self.found(directory, wait=wait).kind != DIRECTORY:
+            raise NotADirectory(directory)
+        kept = self._memory.find(directory)  # listed with the array above it
+        if kept is None and not wait:
+            raise WouldBlock(self._name)
+        return kept or self._fetch(directory)
+
+    def _renewed(self, kept: Kept, *, wait: bool) -> Kept:
+        """What is remembered, asked for again: an old answer is better than none."""
+        if not wait:
+            raise WouldBlock(self._name)
+        try:
+            return self._fetch(kept.origin)
+        except Transient as error:
+            kept.retry_s = time.monotonic() + STALE_RETRY_S
+            self._report("stale", "listings are answered from memory: %s", error)
+            return kept
+
+    def _fetch(self, origin: str) -> Kept:
+        return self._flights.run(("list", origin), lambda: self._load(origin), self._wait_s)
+
+    def _load(self, origin: str) -> Kept:
+        try:
+            entries = self._sifted(origin, self._fetcher.scan(origin))
+            listings = {"": Listing(entries)}
+            is_array = bool(store_of(origin)) and any(listings[""].get(mark) for mark in _ARRAY_MARKS)
+            inner = [entry.name for entry in entries if entry.kind == DIRECTORY]
+            if is_array and inner:
+                listings |= self._fetcher.tree(
+                    origin, inner, lambda at, entries: Listing(self._sifted(join(origin, at), entries))
+                )
+        except AccessDenied:
+            listings, is_array = {}, False
+        except (NotFound, NotADirectory):
+            self._check_above(origin)
+            raise
+        kept = Kept(origin, listings, is_array=is_array)
+        self._compare(self._memory.keep(kept), kept)
+        with self._lock:
+            self._reported.discard("stale")
+        return kept
+
+    def _compare(self, before: Kept | None, kept: Kept) -> None:
+        """Announce what has changed since the last listing."""
+        if before is None:
+            return
+        changed = before.changes(kept)
+        for path in changed if len(changed) <= _MANY_CHANGES else [""]:
+            self._announce(path)
+
+    def _check_above(self, origin: str) -> None:
+        """The source does not know a directory: believed only while it lists the one above."""
+        if not origin:
+            raise Unavailable(f"layer {self._name}: its root is gone")
+        above = split(origin)[0]
+        kept = self._memory.find(above)
+        with contextlib.suppress(NotFound, NotADirectory):
+            self._fetch(above if kept is None else kept.origin)
+        self._memory.forget(origin)
+
+    def _object(self, path: str, *, wait: bool) -> Found:
+        """What a path is whose directory the source does not list."""
+        if array_of(path):
+            raise AccessDenied(
+                errno.EACCES,
+                f"layer {self._name}: {path!r} belongs to an array whose chunks the server does not list; "
+                "without that, an outage would read as zeros",
+            )
+        kept = self._objects.find(path)
+        if kept is None or not self._is_fresh(kept):
+            if not wait:
+                raise WouldBlock(self._name)
+            try:
+                kept = self._flights.run(("object", path), lambda: self._look_up(path), self._wait_s)
+            except Transient:
+                if kept is None:
+                    raise
+                kept.retry_s = time.monotonic() + STALE_RETRY_S
+        for found in kept.listings[""]:
+            return found
+        raise NotFound(path)
+
+    def _look_up(self, path: str) -> Kept:
+        try:
+            entries = [self._fetcher.info(path)]
+        except NotFound:
+            entries = []
+        kept = Kept(path, {"": Listing(entries)})
+        self._objects.keep(kept)
+        return kept
+
+    def _sifted(self, directory: str, entries: list[Found]) -> list[Found]:
+        """A listing without names that no path can have, and without those that are never shown."""
+        unique: dict[str, Found] = {}
+        odd = []
+        for entry in entries:
+            if not is_sound(entry.name):
+                odd.append(entry.name)
+            elif not entry.name.startswith(RESERVED_PREFIX) and (
+                entry.name not in unique or entry.kind == DIRECTORY  # an object store may have both
+            ):
+                unique[entry.name] = entry
+        if odd:
+            message = "%d names in %r cannot be shown, such as %.80r"
+            self._report(f"odd {directory}", message, len(odd), directory, min(odd))
+        return list(unique.values())
+
+    def _report(self, subject: str, message: str, *details: object) -> None:
+        """A warning, once for each subject."""
+        with self._lock:
+            if subject in self._reported or len(self._reported) >= _MANY_CHANGES:
+                return
+            self._reported.add(subject)
+        _log.warning(f"layer %s: {message}", self._name, *details)

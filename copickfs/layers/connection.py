@@ -1,0 +1,231 @@
+"""The way to a remote layer's source: one session at a time, made on demand, replaced after a loss."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from copickfs.errors import ConfigError, NotADirectory, NotFound, Transient, Unavailable
+from copickfs.layers.guard import Guard
+from copickfs.layers.sources import Counters, RangesIgnored
+from copickfs.layers.sources.faults import meaning
+from copickfs.layers.sources.opening import check_protocol, open_source
+from copickfs.layers.sources.redaction import Redactor, shown_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from copickfs.layers.guard import Attempt
+    from copickfs.layers.listings import Listing
+    from copickfs.layers.sources import Found, Source
+    from copickfs.model import ByteRange, Health, Statistics
+
+T = TypeVar("T")
+
+
+class Connection:
+    """All calls of one layer to its source, with time limits, retries and reconnection. Thread-safe.
+
+    Every method raises as `copickfs.layers.base` says, with messages that hold no secret.
+
+    Args:
+        name: Name of the layer.
+        root_url: The layer's root.
+        fs_args: Arguments for the fsspec file system.
+        timeout_s: Silence after which a call is given up.
+    """
+
+    def __init__(self, name: str, root_url: str, fs_args: Mapping[str, Any], timeout_s: float) -> None:
+        self._name = name
+        self._root_url = root_url
+        self._fs_args = dict(fs_args)
+        self._timeout_s = timeout_s
+        self._redact = Redactor(root_url, self._fs_args)
+        self._counters = Counters()
+        self._guard = Guard(name, self._ping, timeout_s)
+        self._changed = threading.Condition()
+        self._source: Source | None = None
+        self._opening_since_s: float | None = None
+        self._heard_s = 0.0
+        self._connecting = False
+        self._closed = False
+
+    def connect(self) -> None:
+        """Log in and ask for the root.
+
+        Raises:
+            ConfigError: This can never work.
+            Transient: Out of reach just now.
+        """
+        shown = shown_url(self._root_url)
+        self._connecting = True
+        try:
+            check_protocol(self._root_url)
+            self._guard.insist(self._asking("", lambda source, attempt: source.probe(attempt)))
+        except NotFound:
+            raise ConfigError(f"no such directory: {shown}; create it or correct 'root'") from None
+        except NotADirectory:
+            raise ConfigError(f"not a directory: {shown}; 'root' must name a directory") from None
+        except PermissionError:
+            raise ConfigError(f"no permission to read {shown}; correct 'root' or 'fs_args'") from None
+        except ConfigError as error:
+            raise ConfigError(f"{shown}: {self._redact(str(error))}") from None
+        finally:
+            self._connecting = False
+
+    @property
+    def may_ask(self) -> bool:
+        """False while a call would fail at once."""
+        return not self._guard.is_down or self._guard.hint_s() <= 0
+
+    def scan(self, path: str) -> list[Found]:
+        """List one directory."""
+        return self._guard.insist(self._asking(path, lambda source, attempt: source.scan(path, attempt)))
+
+    def tree(
+        self, path: str, directories: list[str], make: Callable[[str, list[Found]], Listing]
+    ) -> dict[str, Listing]:
+        """List all directories below one; see `Source.tree`."""
+
+        def collect(source: Source, attempt: Attempt) -> dict[str, Listing]:
+            listings: dict[str, Listing] = {}
+
+            def keep(relative: str, entries: list[Found]) -> None:
+                listings[relative] = make(relative, entries)
+
+            source.tree(path, directories, attempt, keep)
+            return listings
+
+        return self._guard.insist(self._asking(path, collect))
+
+    def info(self, path: str) -> Found:
+        """Ask for one path."""
+        return self._guard.insist(self._asking(path, lambda source, attempt: source.info(path, attempt)))
+
+    def readlink(self, path: str) -> str:
+        """Text of a symbolic link."""
+        return self._guard.insist(self._asking(path, lambda source, attempt: source.readlink(path, attempt)))
+
+    def read(self, path: str, span: ByteRange, found: Found) -> bytes:
+        """Exactly the bytes of ``span``; one attempt, for whoever reads decides how long to wait."""
+        data = self._guard.call(
+            self._asking(path, lambda source, attempt: source.read(path, span, found, attempt)),
+            reading=True,
+        )
+        self._counters.received(len(data))
+        return data
+
+    def hint_s(self) -> float:
+        """Seconds until a call makes sense; 0 when the source answers."""
+        return self._guard.hint_s()
+
+    def health(self) -> Health:
+        """State and last fault, from memory."""
+        return self._guard.health()
+
+    def statistics(self) -> Statistics:
+        """Counters, from memory."""
+        return self._counters.statistics()
+
+    def close(self) -> None:
+        """Give up every call and hang up. Idempotent."""
+        self._guard.close()
+        with self._changed:
+            self._closed = True
+            source, self._source = self._source, None
+        if source is not None:
+            source.close()
+
+    def _asking(self, path: str, operation: Callable[[Source, Attempt], T]) -> Callable[[Attempt], T]:
+        """An attempt at ``operation``, on a new session if the one that was there turns out to be lost."""
+
+        def ask(attempt: Attempt) -> T:
+            source = self._session(attempt)
+            try:
+                return self._heard(operation(source, attempt))
+            except Exception as error:
+                if not source.is_lost(error):
+                    raise
+                self._lose(source)
+            source = self._session(attempt)
+            return self._heard(operation(source, attempt))
+
+        def translated(attempt: Attempt) -> T:
+            try:
+                return ask(attempt)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it gets its meaning here
+                raise self._translated(error, path) from None
+
+        return translated
+
+    def _ping(self, attempt: Attempt) -> None:
+        try:
+            self._asking("", lambda source, attempt: source.probe(attempt))(attempt)
+        except (NotFound, NotADirectory):
+            raise Unavailable(f"layer {self._name}: its root is gone") from None
+
+    def _session(self, attempt: Attempt) -> Source:
+        """The live session. One caller makes it, outside of the lock; the others wait, not for ever."""
+        with self._changed:
+            while self._source is None and self._is_opening():
+                self._changed.wait(self._timeout_s)
+            source = self._source
+            if source is None:
+                self._opening_since_s = time.monotonic()
+        if source is None:
+            source = self._opened()
+        since_s = time.monotonic()
+        attempt.on_call_off(lambda: self._doubt(source, since_s))
+        return source
+
+    def _is_opening(self) -> bool:
+        since_s = self._opening_since_s
+        return since_s is not None and time.monotonic() - since_s < 2 * self._timeout_s
+
+    def _opened(self) -> Source:
+        opened: Source | None = None
+        try:
+            opened = open_source(self._root_url, self._fs_args, self._counters, self._timeout_s)
+        finally:
+            with self._changed:
+                self._opening_since_s = None
+                if not self._closed and self._source is None:
+                    self._source, opened = opened, None
+                source = self._source
+                self._changed.notify_all()
+            if opened is not None:
+                opened.close()  # too late: another one is there, or the layer is closed
+        if source is None:
+            raise Unavailable("the layer is closed")
+        return source
+
+    def _heard(self, answer: T) -> T:
+        self._heard_s = time.monotonic()
+        return answer
+
+    def _doubt(self, source: Source, since_s: float) -> None:
+        """A call was given up: if nothing else was heard meanwhile, it is the session that is dead."""
+        if self._heard_s < since_s:
+            self._lose(source)
+
+    def _lose(self, source: Source) -> None:
+        with self._changed:
+            if self._source is source:
+                self._source = None
+        source.close()
+
+    def _translated(self, error: Exception, path: str) -> Exception:
+        if isinstance(error, RangesIgnored):
+            return error
+        text = self._redact(str(error) or type(error).__name__)
+        if not isinstance(error, Transient | ConfigError):
+            text = f"{type(error).__name__}: {text}"
+        if not text.startswith(f"layer {self._name}"):
+            text = f"layer {self._name}: {text}"
+        result = meaning(error, path, text)
+        if isinstance(result, ConfigError) and not self._connecting:
+            result = Unavailable(text)  # later on it is the server that has changed
+        if isinstance(result, Transient):
+            self._counters.failed()
+        return result

@@ -1,0 +1,188 @@
+"""A layer anywhere that fsspec reaches: SFTP, HTTP, SMB, object stores, memory.
+
+* `copickfs.layers.sources`: one module for each way of asking; tells an absence from an outage
+* `copickfs.layers.guard`, `breaker`: time limits, bounded threads, retries, the state of the layer
+* `copickfs.layers.connection`: the session, and all calls through the guard
+* `copickfs.layers.listings`, `catalogue`: what is remembered, and when it is believed
+* `copickfs.layers.remotefile`: an open file
+
+fsspec and its implementations are imported by `FsspecLayer.connect` or the first call.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+from copickfs.errors import AccessDenied, ConfigError, IsADirectory, WouldBlock
+from copickfs.layers.base import BaseLayer
+from copickfs.layers.catalogue import Catalogue
+from copickfs.layers.connection import Connection
+from copickfs.layers.remotefile import RemoteFile
+from copickfs.layers.sources import DIRECTORY, LINK, SEALED, Found
+from copickfs.layers.sources.redaction import shown_url
+from copickfs.model import BLOCK_BYTES, Entry, Health, Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from copickfs.model import ByteRange
+
+_log = logging.getLogger(__name__)
+
+IMMUTABLE_TTL_S = 86_400.0
+"""How long callers may believe an answer about a source that never changes."""
+
+_INLINE_ENTRIES = 2_000
+_MODES = {
+    DIRECTORY: stat.S_IFDIR | 0o755,
+    LINK: stat.S_IFLNK | 0o777,
+    SEALED: stat.S_IFREG,
+}
+_FILE_MODE = stat.S_IFREG | 0o644
+
+
+class FsspecLayer(BaseLayer):
+    """A directory on a file system that fsspec knows.
+
+    Args:
+        name: Name of the layer.
+        root_url: The directory, as a URL.
+        priority: Higher is asked first.
+        read_only: True if no face may ever write here.
+        fs_args: Arguments for the fsspec file system.
+        ttl_s: How long a listing is believed.
+        immutable: The source never changes: a listing is believed for ever.
+        timeout_s: Silence after which a call is given up.
+        on_unavailable: ``"wait"`` or ``"error"``.
+    """
+
+    def __init__(  # noqa: PLR0913 - the keys of the configuration
+        self,
+        name: str,
+        root_url: str,
+        priority: int = 0,
+        *,
+        read_only: bool = True,
+        fs_args: Mapping[str, Any] | None = None,
+        ttl_s: float = 60.0,
+        immutable: bool = False,
+        timeout_s: float = 20.0,
+        on_unavailable: str = "wait",
+    ) -> None:
+        super().__init__(name, priority, read_only=read_only, on_unavailable=on_unavailable)
+        self._shown_root = shown_url(root_url).rstrip("/")
+        self._ttl_s = IMMUTABLE_TTL_S if immutable else ttl_s
+        self._connection = Connection(name, root_url, fs_args or {}, timeout_s)
+        self._callbacks: list[Callable[[str], None]] = []
+        believed_s = math.inf if immutable else ttl_s
+        self._catalogue = Catalogue(name, self._connection, believed_s, timeout_s, self._announce)
+        self._owner = (os.getuid(), os.getgid())
+
+    def connect(self) -> None:
+        """See `Layer.connect`. The root is listed at once, unless the server lists nothing."""
+        self._connection.connect()
+        try:
+            self._catalogue.listing("")
+        except AccessDenied:
+            if not self._shown_root.startswith("http"):
+                raise ConfigError(f"no permission to list {self._shown_root}; correct 'root'") from None
+            _log.warning(
+                "layer %s: %s gives no directory listings: nothing in it is listed, files can be opened by "
+                "their full path, and zarr arrays cannot be read; turn listings on at the server",
+                self.name, self._shown_root,
+            )  # fmt: skip
+
+    def close(self) -> None:
+        """See `Layer.close`."""
+        self._connection.close()
+
+    def stat(self, path: str) -> Entry:
+        """See `Layer.stat`. Costs no request once the directory is listed."""
+        return self._entry(self._catalogue.found(path))
+
+    def scan(self, path: str) -> list[Entry]:
+        """See `Layer.scan`."""
+        return [self._entry(found) for found in self._catalogue.listing(path)]
+
+    def open(self, path: str) -> RemoteFile:
+        """See `Layer.open`. Costs no request once the directory is listed."""
+        return self._opened(path, self._catalogue.found(path))
+
+    def readlink(self, path: str) -> str:
+        """See `Layer.readlink`."""
+        if self._catalogue.found(path).kind != LINK:
+            raise OSError(errno.EINVAL, f"not a symbolic link: {path!r}")
+        return self._connection.readlink(path)
+
+    def stat_nowait(self, path: str) -> Entry:
+        """See `Layer.stat_nowait`."""
+        return self._entry(self._catalogue.found(path, wait=False))
+
+    def scan_nowait(self, path: str) -> list[Entry]:
+        """See `Layer.scan_nowait`."""
+        listing = self._catalogue.listing(path, wait=False)
+        if len(listing) > _INLINE_ENTRIES:
+            raise WouldBlock(self.name)
+        return [self._entry(found) for found in listing]
+
+    def open_nowait(self, path: str) -> RemoteFile:
+        """See `Layer.open_nowait`."""
+        return self._opened(path, self._catalogue.found(path, wait=False))
+
+    def ttl_s(self, directory: str) -> float:  # noqa: ARG002 - the same for all of them
+        """See `Layer.ttl_s`."""
+        return self._ttl_s
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """See `Layer.subscribe`. Changes are noticed when a listing is fetched again."""
+        self._callbacks.append(callback)
+
+    def refresh(self) -> None:
+        """See `Layer.refresh`. What was known still answers while the source is out of reach."""
+        self._catalogue.distrust()
+
+    def location(self, path: str) -> str:
+        """See `Layer.location`."""
+        return f"{self._shown_root}/{path}" if path else self._shown_root
+
+    def health(self) -> Health:
+        """See `Layer.health`."""
+        return self._connection.health()
+
+    def statistics(self) -> Statistics:
+        """See `Layer.statistics`: requests that were sent and contents that have arrived."""
+        return self._connection.statistics()
+
+    def wait_available_hint_s(self) -> float:
+        """Seconds until it makes sense to repeat a failed read; 0 when the source answers. Never blocks."""
+        return self._connection.hint_s()
+
+    def _opened(self, path: str, found: Found) -> RemoteFile:
+        if found.kind == DIRECTORY:
+            raise IsADirectory(path)
+        if found.kind == LINK:
+            raise FileNotFoundError(errno.ENOENT, "a symbolic link that leads nowhere", path)
+        if found.kind == SEALED:
+            raise AccessDenied(errno.EACCES, f"layer {self.name}: the server does not let {path!r} be read")
+
+        def fetch(span: ByteRange) -> bytes:
+            return self._connection.read(path, span, found)
+
+        return RemoteFile(self._entry(found), fetch, lambda: self._catalogue.distrust(path))
+
+    def _entry(self, found: Found) -> Entry:
+        name, kind, size_bytes, mtime_ns, etag = found
+        uid, gid = self._owner
+        return Entry(
+            name, _MODES.get(kind, _FILE_MODE), size_bytes, mtime_ns, self.name, etag, mtime_ns, mtime_ns, 1,
+            uid, gid, -(-size_bytes // BLOCK_BYTES),
+        )  # fmt: skip
+
+    def _announce(self, path: str) -> None:
+        for callback in self._callbacks:
+            callback(path)

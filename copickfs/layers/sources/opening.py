@@ -1,0 +1,86 @@
+"""From a URL to a connected source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from copickfs.errors import ConfigError
+from copickfs.layers.sources.faults import is_refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copickfs.layers.sources import Counters, Source
+
+
+def check_protocol(root_url: str) -> None:
+    """Find out whether fsspec, as it is installed here, speaks the protocol of ``root_url``.
+
+    Raises:
+        ConfigError: It does not; names the package that is missing.
+    """
+    import fsspec
+
+    protocol = root_url.partition("::")[0].partition("://")[0]
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except ValueError:
+        raise ConfigError(f"fsspec knows no protocol {protocol!r}; correct 'root'") from None
+    except ImportError as error:
+        raise ConfigError(f"protocol {protocol!r} needs a package that is not installed: {error}") from None
+
+
+def open_source(root_url: str, fs_args: Mapping[str, Any], counters: Counters, timeout_s: float) -> Source:
+    """Make a file system instance of its own for ``root_url``, and log in where that is done.
+
+    Raises:
+        ConfigError: The arguments or the credentials are refused.
+        Exception: Whatever the file system raises.
+    """
+    import fsspec
+
+    protocol = root_url.partition("::")[0].partition("://")[0]
+    cls = fsspec.get_filesystem_class(protocol)
+    defaults = {} if "::" in root_url else _defaults(cls, timeout_s)
+    try:
+        fs, root = fsspec.core.url_to_fs(root_url, **{"skip_instance_cache": True, **defaults, **fs_args})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"fsspec refuses 'root' or 'fs_args': {error}") from None
+    except PermissionError as error:
+        raise ConfigError(f"the server refuses the credentials: {error}") from None
+    except Exception as error:
+        if is_refusal(error):
+            raise ConfigError(f"{type(error).__name__}: {error}") from None
+        raise
+    fs.dircache.use_listings_cache = False
+    return _source_for(fs, root, root_url, counters, timeout_s)
+
+
+def _source_for(fs: Any, root: str, root_url: str, counters: Counters, timeout_s: float) -> Source:
+    module = type(fs).__module__
+    if module == "fsspec.implementations.http":
+        from copickfs.layers.sources.web import HttpSource
+
+        return HttpSource(fs, root_url, counters, timeout_s)
+    if module == "sshfs.spec":
+        from copickfs.layers.sources.ssh import SshSource
+
+        return SshSource(fs, root, counters)
+    from copickfs.layers.sources.generic import GenericSource
+
+    return GenericSource(fs, root, counters)
+
+
+def _defaults(cls: type, timeout_s: float) -> dict[str, Any]:
+    """Arguments that keep a file system from waiting longer than the layer does, or from locking files."""
+    match f"{cls.__module__}.{cls.__name__}":
+        case "sshfs.spec.SSHFileSystem":
+            return {"connect_timeout": timeout_s, "login_timeout": timeout_s}
+        case "fsspec.implementations.sftp.SFTPFileSystem":
+            return {"timeout": timeout_s, "banner_timeout": timeout_s, "auth_timeout": timeout_s}
+        case "fsspec.implementations.ftp.FTPFileSystem":
+            return {"timeout": timeout_s}
+        case "fsspec.implementations.smb.SMBFileSystem":
+            return {"timeout": timeout_s, "register_session_retries": 0, "share_access": "rwd"}
+        case _:
+            return {}

@@ -1,0 +1,318 @@
+"""HTTP and HTTPS, in the session that fsspec's HTTPFileSystem has made, by requests of our own.
+
+Its file calls are not used: ``info``, ``isdir`` and ``exists`` answer an outage with an absence, and
+``ls`` knows neither sizes nor percent-encoded names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import re
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+import aiohttp
+import yarl
+
+from copickfs.errors import AccessDenied, ConfigError, NotADirectory, NotFound, Stale, Unavailable
+from copickfs.layers.sources import DIRECTORY, FILE, SEALED, Counters, Found, RangesIgnored
+from copickfs.layers.sources.looped import wait_for, walk
+from copickfs.layers.sources.web_listing import http_date_ns, parse_json, parse_page
+from copickfs.paths import ARRAY_METADATA, join, store_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from copickfs.layers.guard import Attempt
+    from copickfs.layers.sources.web_listing import WebListing
+    from copickfs.model import ByteRange
+
+_HEADS_AT_A_TIME = 16
+_SCANS_AT_A_TIME = 4
+_PIECE_BYTES = 256 << 10
+_LONGEST_LISTING_BYTES = 256 << 20
+_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+_DENIED = frozenset({402, 403, 405, 451})
+_LOGIN = frozenset({401, 407})
+_GONE = frozenset({404, 410})
+_THERE = frozenset({200, 403})
+"""Answers for a directory that is there, listed or not."""
+
+_NOT_AS_LISTED = _GONE | {416}
+_FAMILIAR = ("ExperimentRuns/", "copick_config.json", "config.json", ".zgroup", ".zattrs", "zarr.json")
+
+
+class HttpSource:
+    """A directory of a web server. One session serves all requests and mends itself.
+
+    Args:
+        fs: An ``HTTPFileSystem``, which nobody else uses.
+        root_url: The directory; user name and password in it are sent as basic authentication, and
+            its query is sent with every request.
+        counters: Told of requests.
+        timeout_s: Silence after which a connection is given up.
+    """
+
+    def __init__(self, fs: Any, root_url: str, counters: Counters, timeout_s: float) -> None:
+        parts = urlsplit(root_url)
+        self._fs = fs
+        self._loop: asyncio.AbstractEventLoop = fs.loop
+        self._counters = counters
+        self._base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+        self._query = f"?{parts.query}" if parts.query else ""
+        self._options: dict[str, Any] = dict(fs.kwargs)
+        self._headers: dict[str, str] = {**self._options.pop("headers", {}), "Accept-Encoding": "identity"}
+        self._options.setdefault(
+            "timeout", aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s)
+        )
+        if parts.username is not None:
+            login = aiohttp.BasicAuth(unquote(parts.username), unquote(parts.password or ""))
+            self._options.setdefault("auth", login)
+        self._heads = asyncio.Semaphore(_HEADS_AT_A_TIME)
+        self.root_is_unlisted = False
+
+    def probe(self, attempt: Attempt) -> None:
+        """See `Source.probe`. A root that is not listed is well if the server knows a name in it."""
+        wait_for(self._loop, self._probe(), attempt)
+
+    def scan(self, path: str, attempt: Attempt) -> list[Found]:
+        """See `Source.scan`. Most servers tell no sizes: every file is asked for its own."""
+        return wait_for(self._loop, self._scan(path, attempt), attempt)
+
+    def tree(
+        self, path: str, directories: list[str], attempt: Attempt, keep: Callable[[str, list[Found]], None]
+    ) -> None:
+        """See `Source.tree`."""
+        listings = walk(path, directories, lambda d: self._scan(d, attempt), keep, at_a_time=_SCANS_AT_A_TIME)
+        wait_for(self._loop, listings, attempt)
+
+    def info(self, path: str, attempt: Attempt) -> Found:
+        """See `Source.info`. A store is a directory if it has a zarr document."""
+        return wait_for(self._loop, self._info(path), attempt)
+
+    def read(self, path: str, span: ByteRange, found: Found, attempt: Attempt) -> bytes:
+        """See `Source.read`. The version comes with the bytes."""
+        return wait_for(self._loop, self._read(path, span, found, attempt), attempt)
+
+    def readlink(self, path: str, attempt: Attempt) -> str:  # noqa: ARG002 - the protocol's signature
+        """Web servers show no links."""
+        raise OSError(errno.EINVAL, f"not a symbolic link: {path!r}")
+
+    def is_lost(self, error: BaseException) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Never: each request finds its own connection."""
+        return False
+
+    def close(self) -> None:
+        """Hang up."""
+        session, self._fs._session = self._fs._session, None  # noqa: SLF001 - fsspec has no public way
+        if session is not None and self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(session.close(), self._loop)
+
+    def _url(self, path: str, *, directory: bool = False) -> yarl.URL:
+        quoted = "/".join(quote(part.encode("utf-8", "surrogateescape"), safe="") for part in path.split("/"))
+        return yarl.URL(
+            f"{self._base}{'/' if path else ''}{quoted}{'/' if directory else ''}{self._query}", encoded=True
+        )
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, url: yarl.URL, **headers: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        self._counters.request()
+        session: aiohttp.ClientSession = await self._fs.set_session()
+        sent = {**self._headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        async with session.request(
+            method, url, **{"allow_redirects": True, **self._options, "headers": sent}
+        ) as response:
+            yield response
+
+    async def _probe(self) -> None:
+        async with self._request("GET", self._url("", directory=True)) as response:
+            status = response.status
+            is_file = not response.url.raw_path.endswith("/")
+        if status not in _DENIED | _GONE:
+            _check(status, "")
+        if is_file and status == HTTPStatus.OK:
+            raise NotADirectory("")
+        if status in _GONE and not self.root_is_unlisted and not await self._knows_a_name():
+            raise NotFound("")
+        self.root_is_unlisted = status in _DENIED | _GONE
+
+    async def _knows_a_name(self) -> bool:
+        for name in _FAMILIAR:
+            async with self._request("HEAD", self._url(name)) as response:
+                if response.status < HTTPStatus.BAD_REQUEST:
+                    return True
+        return False
+
+    async def _scan(self, path: str, attempt: Attempt) -> list[Found]:
+        listing = await self._listed(path, attempt)
+        if listing.complete:
+            return listing.entries
+        return [found for found in await self._completed(path, listing.entries, attempt) if found is not None]
+
+    async def _listed(self, path: str, attempt: Attempt) -> WebListing:
+        async with self._request("GET", self._url(path, directory=True)) as response:
+            if response.status == HTTPStatus.FORBIDDEN or (
+                response.status in _GONE and self.root_is_unlisted
+            ):
+                raise AccessDenied(path)
+            _check(response.status, path)
+            body = bytearray()
+            async for piece in response.content.iter_chunked(_PIECE_BYTES):
+                body += piece
+                attempt.progress()
+                if len(body) > _LONGEST_LISTING_BYTES:
+                    raise AccessDenied(path)
+            text = body.decode("utf-8", "surrogateescape")
+            framed = "Content-Length" in response.headers or response.headers.get("Transfer-Encoding")
+        if response.content_type == "application/json":
+            listing = parse_json(text)
+        else:
+            listing = parse_page(text, str(response.url).partition("?")[0])
+            if listing is not None and not framed and "</html>" not in text[-1000:].lower():
+                raise Unavailable("the listing came without its end")
+        if listing is None:
+            raise AccessDenied(path)
+        return listing
+
+    async def _completed(self, path: str, entries: list[Found], attempt: Attempt) -> list[Found | None]:
+        async def complete(found: Found) -> Found | None:
+            if found.kind != FILE:
+                return found
+            async with self._heads:
+                try:
+                    return await self._head(join(path, found.name))
+                except NotFound:
+                    return None  # listed, but gone, or a link that leads nowhere
+                except AccessDenied:
+                    return Found(found.name, SEALED)
+                finally:
+                    attempt.progress()
+
+        return await _all([complete(found) for found in entries])
+
+    async def _head(self, path: str) -> Found:
+        name = path.rpartition("/")[2]
+        async with self._request("HEAD", self._url(path)) as response:
+            if response.status in _THERE and response.url.raw_path.endswith("/"):
+                return Found(name, DIRECTORY)
+            if response.status not in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
+                _check(response.status, path)
+                if "Content-Length" in response.headers and _is_plain(response):
+                    return _found(name, int(response.headers["Content-Length"]), response)
+        async with self._request("GET", self._url(path), Range="bytes=0-0") as response:
+            if response.status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                _check(response.status, path)
+            size = _total_bytes(response)
+            return _found(name, size, response) if size is not None else Found(name, SEALED)
+
+    async def _info(self, path: str) -> Found:
+        try:
+            return await self._head(path)
+        except NotFound:
+            name = path.rpartition("/")[2]
+        async with self._request("HEAD", self._url(path, directory=True)) as response:
+            if response.status in _THERE:
+                return Found(name, DIRECTORY)
+            if response.status not in _GONE:
+                _check(response.status, path)
+        if store_of(path):
+            for document in sorted(ARRAY_METADATA):
+                async with self._request("HEAD", self._url(join(path, document))) as response:
+                    if response.status == HTTPStatus.OK:
+                        return Found(name, DIRECTORY)
+                    if response.status not in _GONE:
+                        _check(response.status, path)
+        raise NotFound(path)
+
+    async def _read(self, path: str, span: ByteRange, found: Found, attempt: Attempt) -> bytes:
+        is_part = span.size_bytes != found.size_bytes
+        headers = {"Range": f"bytes={span.start}-{span.stop - 1}"} if is_part else {}
+        async with self._request("GET", self._url(path), **headers) as response:
+            if response.status in _NOT_AS_LISTED:
+                raise Stale(path)
+            _check(response.status, path)
+            if not _is_plain(response):
+                raise OSError(errno.EOPNOTSUPP, f"the server sends {path!r} compressed")
+            _check_version(path, found, response)
+            if response.status != HTTPStatus.PARTIAL_CONTENT and is_part:
+                raise RangesIgnored(path)
+            if response.status == HTTPStatus.PARTIAL_CONTENT and _first_byte(response) != span.start:
+                raise Unavailable("the server sent another range than it was asked for")
+            data = bytearray()
+            async for piece in response.content.iter_chunked(_PIECE_BYTES):
+                data += piece
+                attempt.progress()
+                if len(data) > span.size_bytes:
+                    raise Unavailable("the server sent more than it was asked for")
+        if len(data) != span.size_bytes:
+            raise Unavailable(f"{len(data)} bytes came for {span.size_bytes}")
+        return bytes(data)
+
+
+async def _all(coroutines: list[Any]) -> list[Any]:
+    """Results in order; the first error stops the rest."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+def _check(status: int, path: str) -> None:
+    """Raise what an answer other than success means."""
+    if status < HTTPStatus.BAD_REQUEST:
+        return
+    if status in _GONE:
+        raise NotFound(path)
+    if status in _LOGIN:
+        raise ConfigError(f"the server wants other credentials ({status})")
+    if status in _DENIED:
+        raise AccessDenied(path)
+    if status == HTTPStatus.REQUEST_URI_TOO_LONG:
+        raise OSError(errno.ENAMETOOLONG, f"the server refuses a name of this length: {path!r}")
+    raise Unavailable(f"the server answered {status}")
+
+
+def _is_plain(response: aiohttp.ClientResponse) -> bool:
+    return response.headers.get("Content-Encoding", "identity") in ("", "identity")
+
+
+def _found(name: str, size_bytes: int, response: aiohttp.ClientResponse) -> Found:
+    mtime_ns = http_date_ns(response.headers.get("Last-Modified", ""))
+    return Found(name, FILE, size_bytes, mtime_ns, response.headers.get("ETag", ""))
+
+
+def _total_bytes(response: aiohttp.ClientResponse) -> int | None:
+    """Length of the whole file, from the answer to a request for it or for a part; None if it is not told."""
+    match = _RANGE.match(response.headers.get("Content-Range", ""))
+    if match is not None:
+        return None if match[3] == "*" else int(match[3])
+    if response.status == HTTPStatus.OK and _is_plain(response):
+        return response.content_length
+    return None
+
+
+def _first_byte(response: aiohttp.ClientResponse) -> int | None:
+    match = _RANGE.match(response.headers.get("Content-Range", ""))
+    return int(match[1]) if match is not None and match[1] else None
+
+
+def _check_version(path: str, found: Found, response: aiohttp.ClientResponse) -> None:
+    """Raise `Stale` if the answer is of another version of the file than was ``found``."""
+    now = _found(found.name, 0, response)
+    size = _total_bytes(response)
+    if size is not None and size != found.size_bytes:
+        raise Stale(path)
+    if found.etag and now.etag:
+        if found.etag.removeprefix("W/") != now.etag.removeprefix("W/"):
+            raise Stale(path)
+    elif found.mtime_ns and now.mtime_ns and found.mtime_ns != now.mtime_ns:
+        raise Stale(path)

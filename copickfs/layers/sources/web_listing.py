@@ -1,0 +1,91 @@
+"""Directory listings of web servers: the pages that http.server, Apache, nginx and others make."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
+
+from copickfs.layers.sources import DIRECTORY, FILE, Found
+
+_LINK = re.compile(
+    r"""<a\s(?:[^>"']|"[^"]*"|'[^']*')*?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE
+)
+_HEADING = re.compile(r"<(title|h1)\b[^>]*>(.*?)</\1", re.IGNORECASE | re.DOTALL)
+_ANNOUNCED = re.compile(r"index of|director|listing", re.IGNORECASE)
+
+
+class WebListing(NamedTuple):
+    """A parsed listing.
+
+    Attributes:
+        entries: Complete where the server told sizes, else with ``size_bytes`` -1 for files.
+        complete: True if sizes and times are known.
+    """
+
+    entries: list[Found]
+    complete: bool
+
+
+def parse_page(text: str, url: str) -> WebListing | None:
+    """The listing that an HTML page is; None if it is some other page.
+
+    Args:
+        text: The page.
+        url: Its address, ending in a slash; links are relative to it.
+    """
+    base = _components(urlsplit(url).path)
+    host = urlsplit(url).netloc
+    entries: dict[bytes, Found] = {}
+    leads_up = False
+    for match in _LINK.finditer(text):
+        href = html.unescape(match[1] or match[2] or match[3] or "").strip()
+        try:
+            target = urlsplit(urljoin(url, href))
+        except ValueError:
+            continue
+        if target.scheme not in ("http", "https") or target.netloc != host or "?" in href:
+            continue
+        path = _components(target.path)
+        leads_up = leads_up or (path == base[:-1] and len(base) > 0)
+        if len(path) == len(base) + 1 and path[: len(base)] == base:
+            name = path[-1].decode("utf-8", "surrogateescape")
+            is_directory = target.path.endswith("/")
+            if is_directory or path[-1] not in entries:
+                entries[path[-1]] = Found(name, DIRECTORY) if is_directory else Found(name, FILE, -1)
+    announced = any(_ANNOUNCED.search(heading[2]) for heading in _HEADING.finditer(text))
+    if not announced and not leads_up:
+        return None
+    return WebListing(list(entries.values()), complete=False)
+
+
+def parse_json(text: str) -> WebListing | None:
+    """The listing that nginx makes with ``autoindex_format json``; None if it is something else."""
+    try:
+        items = json.loads(text)
+        return WebListing([_from_json(item) for item in items], complete=True)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _from_json(item: dict[str, Any]) -> Found:
+    mtime_ns = http_date_ns(item.get("mtime", ""))
+    if item["type"] == "directory":
+        return Found(item["name"], DIRECTORY, 0, mtime_ns)
+    return Found(item["name"], FILE, int(item["size"]), mtime_ns)
+
+
+def http_date_ns(text: str) -> int:
+    """An HTTP date in ns since the epoch; 0 if it is none."""
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
+    except (ValueError, TypeError, IndexError):
+        return 0
+
+
+def _components(path: str) -> list[bytes]:
+    """The components of a URL's path, decoded one by one, so that an encoded slash splits nothing."""
+    return [unquote_to_bytes(part) for part in path.split("/") if part]

@@ -1,0 +1,178 @@
+"""Every kind of layer, each holding the same tree."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from typing import TYPE_CHECKING, NamedTuple
+
+import fsspec
+
+from copickfs.layers.local import LocalLayer
+from copickfs.layers.memory import MemoryLayer
+from copickfs.layers.remote import FsspecLayer
+from tests.servers import SftpServer, WebServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from copickfs.layers.base import Layer
+
+GIB = 1 << 30
+
+NAMES = (
+    "plain.txt",
+    ".hidden",
+    "with space",
+    "umläut-日本語-🔬",
+    "[1]",
+    "a*b?c",
+    "50% #7 & <b>'\"",
+    "semi;colon:at@=+,",
+    "back\\slash",
+    "new\nline",
+    "n" * 255,
+    "ü" * 127,
+    "~tilde",
+)
+LATIN_1 = os.fsdecode(b"latin-\xe9.txt")
+ARRAY = "store.zarr/0"
+CHUNKS = {f"{ARRAY}/{z}/{y}/0": bytes([z, y]) * 50 for z in range(3) for y in range(3)}
+
+FILES: dict[str, bytes] = {
+    "top": b"top",
+    "empty": b"",
+    "dir/inner/deep.json": b'{"a": 1}',
+    "dir/ranges.bin": bytes(i * 7 % 251 for i in range(100_000)),
+    "dir/blocks.bin": bytes(range(256)) * (10 << 12),  # more than is fetched in one request
+    **{f"names/{name}": name.encode() for name in NAMES},
+    **{f"names/dir {name[:120]}/x": b"x" for name in NAMES},
+    "store.zarr/.zgroup": b"{}",
+    f"{ARRAY}/.zarray": b'{"shape": [3, 3, 1]}',
+    **CHUNKS,
+}
+EMPTY_DIRECTORIES = ("hollow", "dir/hollow inner")
+SPARSE = {"sparse.mrc": 5 * GIB + 12_345}
+MARKS = {0: b"begin", 5 * GIB - 3: b"across", 5 * GIB + 12_340: b"fine!"}
+"""What a sparse file holds, by offset."""
+
+
+def build(root: Path) -> None:
+    """Write the tree to a directory."""
+    for path, data in FILES.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(data)
+    for path in EMPTY_DIRECTORIES:
+        (root / path).mkdir(parents=True)
+    (root / "undecodable").mkdir()
+    (root / "undecodable" / LATIN_1).write_bytes(b"latin")
+    for path, size in SPARSE.items():
+        with (root / path).open("wb") as file:
+            file.truncate(size)
+            for offset, mark in MARKS.items():
+                file.seek(offset)
+                file.write(mark)
+    (root / "link-to-dir").symlink_to("dir")
+    (root / "link-to-file").symlink_to("dir/ranges.bin")
+    (root / "dangling").symlink_to("nowhere/at all")
+
+
+class Backend(NamedTuple):
+    """A kind of layer.
+
+    Attributes:
+        name: Shown by pytest.
+        open: Context manager from a directory that holds the tree to a connected layer with it.
+        on_disk: The layer shows that very directory, with its links and sparse files.
+        links: Symbolic links are known as such.
+        undecodable: Names may be any bytes.
+    """
+
+    name: str
+    open: Callable[[Path], contextlib.AbstractContextManager[Layer]]
+    on_disk: bool = True
+    links: bool = True
+    undecodable: bool = True
+
+
+@contextlib.contextmanager
+def connected(layer: Layer) -> Iterator[Layer]:
+    layer.connect()
+    try:
+        yield layer
+    finally:
+        layer.close()
+
+
+@contextlib.contextmanager
+def _memory(_root: Path) -> Iterator[Layer]:
+    with connected(MemoryLayer("contract", files=FILES, directories=EMPTY_DIRECTORIES)) as layer:
+        yield layer
+
+
+@contextlib.contextmanager
+def _local(root: Path) -> Iterator[Layer]:
+    with connected(LocalLayer("contract", root)) as layer:
+        yield layer
+
+
+@contextlib.contextmanager
+def _fsspec_memory(root: Path) -> Iterator[Layer]:
+    fs = fsspec.filesystem("memory")
+    top = f"/{root.name}-{uuid.uuid4().hex}"
+    try:
+        for path, data in FILES.items():
+            fs.pipe_file(f"{top}/{path}", data)
+        for path in EMPTY_DIRECTORIES:
+            fs.makedirs(f"{top}/{path}")
+        with connected(FsspecLayer("contract", f"memory:/{top}")) as layer:
+            yield layer
+    finally:
+        fs.rm(top, recursive=True)
+
+
+@contextlib.contextmanager
+def _sftp(root: Path) -> Iterator[Layer]:
+    with (
+        SftpServer(root) as server,
+        connected(FsspecLayer("contract", server.url, fs_args=server.fs_args)) as layer,
+    ):
+        yield layer
+
+
+@contextlib.contextmanager
+def _sftp_generic(root: Path) -> Iterator[Layer]:
+    """By fsspec's own SFTP file system, which is what there is without sshfs."""
+    fsspec.register_implementation("plainsftp", "fsspec.implementations.sftp.SFTPFileSystem", clobber=True)
+    with SftpServer(root) as server:
+        url = server.url.replace("ssh://", "plainsftp://")
+        args = {**server.fs_args, "look_for_keys": False, "allow_agent": False}
+        with connected(FsspecLayer("contract", url, fs_args=args)) as layer:
+            yield layer
+
+
+@contextlib.contextmanager
+def _web(root: Path, listing: str = "html") -> Iterator[Layer]:
+    with WebServer(root) as server:
+        server.listing = listing
+        with connected(FsspecLayer("contract", server.url)) as layer:
+            yield layer
+
+
+@contextlib.contextmanager
+def _web_json(root: Path) -> Iterator[Layer]:
+    with _web(root, "json") as layer:
+        yield layer
+
+
+BACKENDS = (
+    Backend("memory", _memory, on_disk=False, links=False),
+    Backend("local", _local),
+    Backend("fsspec-memory", _fsspec_memory, on_disk=False, links=False),
+    Backend("sftp", _sftp),
+    Backend("sftp-generic", _sftp_generic, undecodable=False),
+    Backend("web", _web, links=False),
+    Backend("web-json", _web_json, links=False),
+)

@@ -1,0 +1,137 @@
+"""State files: what is believed of them, and what is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from copickfs.daemon import registry, userdirs
+from copickfs.daemon.process import Process
+from copickfs.daemon.registry import Record, Registration
+from copickfs.errors import MountError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A runtime directory of this test only."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(userdirs, "_SYSTEM_RUNTIME", tmp_path / "none")
+    monkeypatch.setattr(userdirs.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    return tmp_path / "copickfs"
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        yield Process.of(child.pid)
+        child.kill()
+
+
+def record_of(process: Process, mountpoint: str = "/mnt/a") -> Record:
+    return Record(process, mountpoint, "/etc/c.json", None, time.time(), private=False, uid=os.getuid())
+
+
+def mine(records: list[Record]) -> list[Record]:
+    """Those of this test; root sees the daemons of others, too."""
+    return [record for record in records if record.configuration == "/etc/c.json"]
+
+
+def test_round_trip(process: Process, runtime: Path) -> None:
+    record = record_of(process, "/mnt/ü \udcff")
+    registration = Registration(record)
+    assert mine(registry.living()) == [record]
+    assert registry.find("/mnt/ü \udcff") == record
+    assert registry.find("/mnt/b") is None
+    assert [file.stat().st_mode & 0o777 for file in runtime.iterdir()] == [0o600]
+    assert runtime.stat().st_mode & 0o777 == 0o700
+    registration.remove()
+    registration.remove()
+    assert mine(registry.living()) == []
+
+
+def test_a_reused_process_id_is_not_the_daemon(process: Process, runtime: Path) -> None:
+    Registration(record_of(Process(process.pid, process.start_ticks - 1)))
+    assert mine(registry.living()) == []
+    assert list(runtime.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"process": [1]}', "null", "\0", '{"process": ["a", 2]}']
+)
+def test_what_is_no_state_file_is_removed(text: str, runtime: Path) -> None:
+    runtime.mkdir(mode=0o700)
+    (runtime / "1.json").write_text(text)
+    assert mine(registry.living()) == []
+    assert list(runtime.iterdir()) == []
+
+
+def test_a_pipe_or_a_link_is_not_read(process: Process, runtime: Path, tmp_path: Path) -> None:
+    runtime.mkdir(mode=0o700)
+    os.mkfifo(runtime / "1.json")
+    (tmp_path / "elsewhere").write_text(record_of(process).to_json())
+    (runtime / "2.json").symlink_to(tmp_path / "elsewhere")
+    assert mine(registry.living()) == []
+
+
+def test_a_file_speaks_for_its_owners_processes_only(process: Process, runtime: Path) -> None:
+    """Root must not end a process because a user wrote its number down."""
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file away")
+    runtime.mkdir(mode=0o700)
+    file = runtime / "1.json"
+    file.write_text(record_of(process).to_json())
+    assert len(mine(registry.living())) == 1
+    os.chown(file, 65534, 65534)
+    assert mine(registry.living()) == []
+
+
+def test_a_directory_that_others_write_to_is_not_used(
+    process: Process, runtime: Path, tmp_path: Path
+) -> None:
+    runtime.mkdir(mode=0o700)
+    runtime.chmod(0o777)
+    (runtime / "1.json").write_text(record_of(process).to_json())
+    assert mine(registry.living()) == []
+    Registration(record_of(process))  # falls back to the next place
+    assert (tmp_path / "tmp" / f"copickfs-{os.getuid()}").is_dir()
+    (runtime / "1.json").unlink()
+
+
+def test_no_place_at_all(process: Process, runtime: Path, tmp_path: Path) -> None:
+    runtime.touch()
+    (tmp_path / "tmp" / f"copickfs-{os.getuid()}").symlink_to("/etc")
+    with pytest.raises(MountError, match="XDG_RUNTIME_DIR"):
+        Registration(record_of(process))
+
+
+def test_logs_without_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
+    file = userdirs.default_log_file("/mnt/a b")
+    assert file == tmp_path / "tmp" / f"copickfs-log-{os.getuid()}" / "mnt-a b.log"
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_processes(process: Process) -> None:
+    assert process.alive()
+    assert process.user_id() == os.getuid()
+    assert not process.wait(0.05)
+    process.send(9)
+    assert process.wait(10)
+    assert not process.alive()
+    process.send(9)
+    with pytest.raises(ProcessLookupError):
+        Process.of(2**22 + 1)
+
+
+def test_json_is_plain(process: Process) -> None:
+    assert json.loads(record_of(process).to_json())["process"] == [process.pid, process.start_ticks]
