@@ -1,0 +1,299 @@
+"""``copickfs run``: a mount for the time of one command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from copickfs.demo import write_demo
+from tests.conftest import fail_on_leftovers
+from tests.mounted.ordinary_user import Interpreter, give_away, reachable_interpreter, user_sandbox
+from tests.sandbox import Sandbox, mounted_below, needs_root, state_of, wait_until
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+CHECKOUT = Path(__file__).parent.parent.parent
+RUNS = "TS_001\nTS_002\nTS_003\nTS_004\n"
+
+
+@pytest.fixture(scope="module")
+def _interpreter() -> Iterator[Interpreter]:
+    with reachable_interpreter() as found:
+        yield found
+
+
+@pytest.fixture(params=["self", "user"])
+def job(request: pytest.FixtureRequest) -> Iterator[Job]:
+    """Jobs of whoever runs the tests, usually root, and of an ordinary user."""
+    if request.param == "self":
+        sandbox = request.getfixturevalue("sandbox")
+        yield Job(sandbox, write_demo(sandbox.directory / "demo"))
+        return
+    if os.getuid() != 0:
+        pytest.skip("these tests run as an ordinary user already")
+    with user_sandbox(request.getfixturevalue("_interpreter")) as sandbox:
+        config = write_demo(sandbox.directory / "demo")
+        give_away(sandbox.directory)
+        yield Job(sandbox, config)
+        fail_on_leftovers(sandbox)
+
+
+class Job:
+    """Starts commands with ``copickfs run`` in a sandbox."""
+
+    def __init__(self, sandbox: Sandbox, config: Path) -> None:
+        self.sandbox = sandbox
+        self.config = config
+        self.point = sandbox.directory / "deep" / "mnt"
+        self.run_without_namespaces = False
+
+    def run(self, *command: str | Path, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; the mount point is gone afterwards."""
+        done = self.sandbox.run("run", self.config, self.point, *options, "--", *command)
+        assert not self.point.parent.exists()
+        return done
+
+    def start(self, script: str, **options: object) -> subprocess.Popen[str]:
+        """Start a shell script and wait for the first line of its output, ``ready``."""
+        command = self.sandbox.command("run", self.config, self.point, "--", "sh", "-c", script)
+        if self.run_without_namespaces:
+            identity = self.sandbox.identity
+            self.sandbox.env["COPICKFS_TEST_USER"] = str(identity.get("user", ""))
+            command = [sys.executable, "-m", "tests.mounted.without_namespaces", *command]
+            options = {"user": None, "group": None, "extra_groups": None, "cwd": CHECKOUT, **options}
+        process = self.sandbox.start(command, **options)
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line == "ready\n", (line, process.communicate(timeout=10))
+        return process
+
+    def gone(self) -> None:
+        """Wait until nothing is left: no process, no mount, no state file, no directory."""
+        wait_until(lambda: not self.sandbox.leftovers(), 20, f"the end of {self.sandbox.leftovers()}")
+        wait_until(lambda: not self.point.parent.exists(), what="the end of the mount point")
+
+
+def test_the_command_sees_the_mount_and_nobody_else(job: Job) -> None:
+    inside = f"ls {job.point}/ExperimentRuns; grep -c {job.point} /proc/self/mountinfo"
+    assert job.run("sh", "-c", inside).stdout == RUNS + "1\n"
+    process = job.start("echo ready; exec sleep 1000")
+    assert mounted_below(job.sandbox.directory) == []
+    assert os.listdir(job.point) == []
+    process.terminate()
+    process.communicate(timeout=30)
+    job.gone()
+
+
+def test_a_mount_point_that_is_there_stays(job: Job) -> None:
+    job.point.mkdir(parents=True)
+    give_away(job.point.parent)
+    done = job.sandbox.run("run", job.config, job.point, "--", "ls", job.point / "ExperimentRuns")
+    assert (done.stdout, done.stderr, done.returncode) == (RUNS, "", 0)
+    assert os.listdir(job.point) == []
+
+
+def test_the_user_stays_the_user(job: Job) -> None:
+    uid = job.sandbox.identity.get("user", os.getuid())
+    assert job.run("sh", "-c", "id -u; id -g").stdout == f"{uid}\n{uid}\n"
+    owner = job.run("stat", "-c", "%u", job.point / "copick_config.json").stdout
+    assert owner == f"{uid}\n"
+
+
+def test_exit_status(job: Job) -> None:
+    assert job.run("sh", "-c", "exit 0").returncode == 0
+    assert job.run("sh", "-c", "exit 3").returncode == 3
+    assert job.run("sh", "-c", f"kill -{signal.SIGKILL.value} $$").returncode == 128 + signal.SIGKILL
+
+
+def test_exit_status_of_a_command_that_cannot_be_run(job: Job) -> None:
+    missing = job.run("no-such-command")
+    assert (missing.returncode, missing.stderr) == (127, "copickfs: no-such-command: command not found\n")
+    refused = job.run("/etc/passwd")
+    assert (refused.returncode, refused.stderr) == (126, "copickfs: /etc/passwd: Permission denied\n")
+
+
+def test_arguments_and_streams_are_the_commands(job: Job) -> None:
+    arguments = ["--help", "-o", "ro", "a b", "", "ü", "--"]
+    script = "import sys; sys.stderr.write(repr(sys.argv[1:])); sys.stdout.write(sys.stdin.read())"
+    read, write = os.pipe()
+    os.write(write, b"given\n")
+    os.close(write)
+    done = job.sandbox.run(
+        "run",
+        job.config,
+        job.point,
+        "-o",
+        "ro",
+        "--",
+        job.sandbox.python,
+        "-c",
+        script,
+        *arguments,
+        stdin=read,
+    )
+    os.close(read)
+    assert done.stdout == "given\n"
+    assert done.stderr == repr(arguments)
+
+
+def test_signals_reach_the_command(job: Job) -> None:
+    names = ("INT", "HUP", "QUIT", "USR1", "USR2", "TERM")
+    traps = "; ".join(f"trap 'echo {name}' {name}" for name in names[:-1])
+    process = job.start(f"{traps}; trap 'echo TERM; exit 9' TERM; echo ready; while :; do sleep 0.05; done")
+    for name in names:
+        process.send_signal(signal.Signals[f"SIG{name}"])
+        assert process.stdout
+        assert process.stdout.readline() == f"{name}\n"
+    output, errors = process.communicate(timeout=30)
+    assert (output, errors, process.returncode) == ("", "", 9)
+    job.gone()
+
+
+def test_stop_and_continue(job: Job) -> None:
+    """A shell's job control: the whole job stops, and goes on."""
+    process = job.start("trap 'echo went on; exit 4' CONT; echo ready; while :; do sleep 0.05; done")
+    command = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[-1])
+    process.send_signal(signal.SIGTSTP)
+    wait_until(lambda: state_of(command) == "T", what="the command to stop")
+    wait_until(lambda: state_of(process.pid) == "T", what="copickfs run to stop")
+    assert os.waitpid(process.pid, os.WUNTRACED) == (process.pid, signal.SIGSTOP << 8 | 0x7F)
+    process.send_signal(signal.SIGCONT)
+    output, _ = process.communicate(timeout=30)
+    assert (output, process.returncode) == ("went on\n", 4)
+    job.gone()
+
+
+def test_the_terminal_is_the_commands(job: Job) -> None:
+    """An interrupt typed at the terminal reaches the command once."""
+    master, slave = os.openpty()
+    script = "trap 'n=x$n' INT; stty -echo; echo ready; sleep 1; sleep 1; tty; echo count=$n"
+    # A session of its own makes the pseudo-terminal its controlling one.
+    command = job.sandbox.command("run", job.config, job.point, "--", "sh", "-c", script)
+    process = job.sandbox.start(
+        ["setsid", "--ctty", "--wait", *command], stdin=slave, stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    text = b""
+    while b"ready" not in text:
+        text += os.read(master, 1000)
+    os.write(master, b"\x03")
+    while b"count" not in text or not text.endswith(b"\n"):
+        text += os.read(master, 1000)
+    process.wait(timeout=30)
+    os.close(master)
+    assert b"/dev/pts/" in text
+    assert b"count=x\r\n" in text
+    job.gone()
+
+
+def test_killed(job: Job) -> None:
+    """SIGKILL of ``copickfs run`` alone: the kernel ends daemon and command."""
+    process = job.start("trap '' TERM HUP INT; echo ready; exec sleep 1000")
+    process.kill()
+    process.communicate(timeout=30)
+    job.gone()
+
+
+def test_the_process_group_is_killed(job: Job) -> None:
+    """What a batch system does to a job step."""
+    process = job.start(f"ls {job.point} >/dev/null; echo ready; exec sleep 1000", start_new_session=True)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    job.gone()
+
+
+def test_everything_is_killed_at_once(job: Job) -> None:
+    """A cgroup's end: nobody is left to clean up, but neither mount nor process can stay."""
+    process = job.start("echo ready; exec sleep 1000")
+    for pid in [int(leftover.split()[1]) for leftover in job.sandbox.leftovers() if "process" in leftover]:
+        os.kill(pid, signal.SIGSTOP)
+        os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    wait_until(lambda: mounted_below(job.sandbox.directory) == [])
+    assert job.sandbox.run("status").stdout.find(str(job.point)) == -1
+    assert os.listdir(job.point) == []
+    again = job.sandbox.run("run", job.config, job.point, "--", "ls", job.point / "ExperimentRuns")
+    assert again.stdout == RUNS
+    job.point.rmdir()
+    job.point.parent.rmdir()
+
+
+def test_a_daemon_that_dies_is_reported_and_the_command_goes_on(job: Job) -> None:
+    process = job.start("echo ready; sleep 2; exit 5")
+    (state,) = (job.sandbox.runtime / "copickfs").iterdir()
+    os.kill(int(state.stem), signal.SIGKILL)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 5
+    assert "daemon has ended before" in errors
+    state.unlink(missing_ok=True)
+    job.gone()
+
+
+def test_children_that_stay_behind_do_not_keep_the_mount(job: Job) -> None:
+    script = f"(cd {job.point}/ExperimentRuns && exec sleep 3) >/dev/null 2>&1 & sleep 0.3; exit 6"
+    started = time.monotonic()
+    done = job.run("sh", "-c", script)
+    assert done.returncode == 6
+    assert time.monotonic() - started < 60
+    wait_until(lambda: not job.sandbox.leftovers(), what="the end of the child")
+
+
+def test_a_mount_that_fails_runs_nothing(job: Job) -> None:
+    bad = job.sandbox.directory / "bad.json"
+    bad.write_text('{"layers": [')
+    done = job.sandbox.run("run", bad, job.point, "--", "touch", job.sandbox.directory / "ran")
+    assert done.returncode == 1
+    assert done.stderr.startswith("copickfs: ")
+    assert not job.point.parent.exists()
+    assert not (job.sandbox.directory / "ran").exists()
+
+
+def test_two_jobs_on_one_mount_point(job: Job) -> None:
+    """Tasks of an array job on one node: the end of the first must not take the mount from the second."""
+    first = job.start(f"echo ready; sleep 1; ls {job.point}/ExperimentRuns")
+    second = job.start(f"echo ready; sleep 4; ls {job.point}/ExperimentRuns")
+    assert first.communicate(timeout=30)[0] == RUNS
+    assert second.communicate(timeout=30)[0] == RUNS
+    for directory in (job.point, job.point.parent):
+        if directory.exists():  # the first made it, and found it in use when it ended
+            directory.rmdir()
+
+
+def test_status_shows_jobs(job: Job) -> None:
+    process = job.start(
+        f"echo ready; {sys.executable if not job.sandbox.identity else 'true'} -c pass; exec sleep 1000"
+    )
+    done = job.sandbox.run("status", job.point)
+    assert done.returncode == 0, done
+    assert f"{job.point} (private to a copickfs run)" in done.stdout
+    assert "mine" in done.stdout
+    refused = job.sandbox.run("umount", job.point)
+    assert refused.returncode == 1
+    assert "it ends with its command" in refused.stderr
+    process.terminate()
+    process.communicate(timeout=30)
+    job.gone()
+
+
+@needs_root
+def test_where_namespaces_are_not_permitted(job: Job) -> None:
+    """The mount is made for all to see, and still nothing stays behind."""
+    job.run_without_namespaces = True
+    process = job.start(f"ls {job.point}/ExperimentRuns >/dev/null && echo ready; exec sleep 1000")
+    assert mounted_below(job.sandbox.directory) == [str(job.point)]
+    process.terminate()
+    _, errors = process.communicate(timeout=30)
+    assert errors == "copickfs: private mounts are not permitted here: mounting for all processes to see\n"
+    job.gone()
+    process = job.start("echo ready; exec sleep 1000")
+    process.kill()
+    process.communicate(timeout=30)
+    job.gone()
