@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.ordinary_user import Interpreter, reachable_interpreter, user_sandbox
 from tests.sandbox import Sandbox, mounted_below
 
 if TYPE_CHECKING:
@@ -117,6 +119,22 @@ def mount(sandbox: Sandbox) -> Iterator[Mounter]:
     mounter = Mounter(sandbox)
     yield mounter
     mounter.close()
+
+
+@pytest.fixture(scope="session")
+def _reachable_interpreter() -> Iterator[Interpreter]:
+    with reachable_interpreter() as found:
+        yield found
+
+
+@pytest.fixture
+def ordinary_user(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """Like `sandbox`, but its commands run as an ordinary user; skips the test if this one is no other."""
+    if os.getuid() != 0:
+        pytest.skip("these tests run as an ordinary user already")
+    with user_sandbox(request.getfixturevalue("_reachable_interpreter")) as made:
+        yield made
+        fail_on_leftovers(made)
 
 
 def fail_on_leftovers(sandbox: Sandbox) -> None:

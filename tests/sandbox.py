@@ -140,6 +140,14 @@ class Sandbox:
             pytest.fail(f"copickfs {shown} failed with {done.returncode}:\n{done.stderr}\n{self.log()}")
         return done
 
+    def give_away(self) -> None:
+        """Make the user of the commands the owner of all that is in the sandbox."""
+        if "user" not in self.identity:
+            return
+        for place, _, files in os.walk(self.directory):
+            for path in (place, *(os.path.join(place, file) for file in files)):
+                os.chown(path, self.identity["user"], self.identity["group"])
+
     def close(self) -> None:
         """Kill what a failed test has left running."""
         for point in mounted_below(self.directory):  # first: a daemon that waits for itself cannot be killed

@@ -28,9 +28,9 @@ def mount(context: click.Context, /, config: Path, mountpoint: str, **flags: Any
     """Mount the layers of CONFIG as one tree on the directory MOUNTPOINT.
 
     Returns when the mount answers; the daemon goes on in the background. Options of -o: ro, rw,
-    allow_other, degraded (mount although a layer is out of reach), foreground, debug (log every
-    request), log_file=FILE, log_level=LEVEL; those that mount(8) and systemd use for themselves are
-    ignored.
+    allow_other, noexec, degraded (mount although a layer is out of reach), foreground, debug (log every
+    request to standard error, with -f), log_file=FILE, log_level=LEVEL; those that mount(8) and systemd
+    use for themselves are ignored.
     """
     from copickfs.cli.configuration import mount_options
 

@@ -16,6 +16,8 @@ _FLAGS = {
     "degraded": ("degraded", True),
     "foreground": ("foreground", True),
     "debug": ("debug", True),
+    "noexec": ("no_exec", True),
+    "exec": ("no_exec", False),
 }
 _VALUES = ("log_file", "log_level")
 # What mount(8), systemd and fstab put there for themselves, what copickfs does in any case
@@ -23,7 +25,7 @@ _VALUES = ("log_file", "log_level")
 _IGNORED = frozenset(
     {
         "defaults", "auto", "noauto", "nofail", "user", "nouser", "users", "owner", "group", "_netdev",
-        "default_permissions", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "async", "sync", "atime",
+        "default_permissions", "suid", "nosuid", "dev", "nodev", "async", "sync", "atime",
         "noatime", "relatime", "norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime",
         "lazytime", "nolazytime", "dirsync", "iversion", "noiversion", "mand", "nomand", "silent", "loud",
         "symfollow", "nosymfollow",
@@ -41,7 +43,8 @@ class MountOptions:
         allow_other: Serve other users, too.
         degraded: Mount although a layer is out of reach.
         foreground: Do not go to the background.
-        debug: Log every FUSE request.
+        debug: Log every FUSE request to standard error, which only a daemon in the foreground has.
+        no_exec: Nothing in the mount may be executed.
         log_file: Where to log; None for the default.
         log_level: One of `LOG_LEVELS`.
     """
@@ -51,6 +54,7 @@ class MountOptions:
     degraded: bool = False
     foreground: bool = False
     debug: bool = False
+    no_exec: bool = False
     log_file: Path | None = None
     log_level: str = "info"
 

@@ -124,7 +124,8 @@ class Daemon:
         view = View(self._manager.get_layers_by_priority(), self._control())
         filesystem = Filesystem(view)
         self._status.filesystem = filesystem
-        options = SessionOptions(request.config_file, request.options.allow_other, request.options.debug)
+        chosen = request.options
+        options = SessionOptions(request.config_file, chosen.allow_other, chosen.debug, chosen.no_exec)
         self._session = Session(filesystem, request.mountpoint, options)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals)

@@ -9,7 +9,7 @@ import stat
 import threading
 from typing import TYPE_CHECKING
 
-from copickfs.errors import ConfigError, NotADirectory, NotFound, Unavailable, WouldBlock
+from copickfs.errors import ConfigError, IsADirectory, NotADirectory, NotFound, Unavailable, WouldBlock
 from copickfs.layers import mounts
 from copickfs.layers.base import LISTED_TTL_S, POLLED_TTL_S, BaseLayer
 from copickfs.layers.links import LinkRules
@@ -158,10 +158,14 @@ class LocalLayer(BaseLayer):
             raise NotADirectory(path) from None
         try:
             self._links.check_inside(path, f"/proc/self/fd/{descriptor}")
-            return LocalFile(self, self._entry(path.rpartition("/")[2], os.fstat(descriptor)), descriptor)
+            status = os.fstat(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
+        if stat.S_ISDIR(status.st_mode):
+            os.close(descriptor)
+            raise IsADirectory(path)
+        return LocalFile(self, self._entry(path.rpartition("/")[2], status), descriptor)
 
     def readlink(self, path: str) -> str:
         """See `Layer.readlink`. Raises `AccessDenied` for a link that leads out of a confined root."""
@@ -194,6 +198,10 @@ class LocalLayer(BaseLayer):
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """See `Layer.subscribe`."""
         self._callbacks.append(callback)
+
+    def refresh(self) -> None:
+        """See `Layer.refresh`."""
+        self._announce("")
 
     def location(self, path: str) -> str:
         """The path on this machine."""

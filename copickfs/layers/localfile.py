@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import threading
 from typing import TYPE_CHECKING
 
 from copickfs.errors import WouldBlock
+from copickfs.layers.residence import is_resident
 
 if TYPE_CHECKING:
     from copickfs.layers.local import LocalLayer
@@ -49,20 +51,42 @@ class LocalFile:
         if inline is False:
             raise WouldBlock(self._layer.name)
         view = _scratch_view(span.stop - span.start)
+        if inline:
+            size = os.preadv(self._descriptor, [view], span.start)
+        else:
+            size = self._read_resident(view, span.start)
+        self._layer.bytes_read += size
+        return view[:size]
+
+    def _read_resident(self, view: memoryview, start: int) -> int:
+        """Fill ``view`` from the page cache.
+
+        Raises:
+            WouldBlock: Not all of it is there.
+        """
+        done = self._read_without_waiting(view, start)
+        while done < len(view):
+            here = start + done
+            if here >= os.fstat(self._descriptor).st_size:
+                break  # the end of the file
+            page = view[done : done + mmap.PAGESIZE]
+            # Where the kernel has marked a page for its read-ahead it stops, although the page is there.
+            if not done or not is_resident(self._descriptor, here, here + len(page)):
+                raise WouldBlock(self._layer.name)
+            done += os.preadv(self._descriptor, [page], here)
+            done += self._read_without_waiting(view[done:], start + done)
+        return done
+
+    def _read_without_waiting(self, view: memoryview, start: int) -> int:
         try:
-            size = os.preadv(self._descriptor, [view], span.start, 0 if inline else os.RWF_NOWAIT)
+            return os.preadv(self._descriptor, [view], start, os.RWF_NOWAIT)
         except BlockingIOError:
-            raise WouldBlock(self._layer.name) from None
+            return 0
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise
             self._layer.inline_reads = False
             raise WouldBlock(self._layer.name) from None
-        # A short answer is the end of the file, or the end of what is in memory.
-        if size < len(view) and span.start + size < os.fstat(self._descriptor).st_size:
-            raise WouldBlock(self._layer.name)
-        self._layer.bytes_read += size
-        return view[:size]
 
     def close(self) -> None:
         """See `LayerFile.close`."""

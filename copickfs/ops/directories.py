@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import stat
 from typing import TYPE_CHECKING
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING
 import pyfuse3
 
 from copickfs import paths
-from copickfs.errors import NotADirectory, NotFound, WouldBlock
-from copickfs.model import Entry
+from copickfs.errors import NotADirectory, NotFound, Stale, WouldBlock
+from copickfs.model import Entry, EntryKind
 
 if TYPE_CHECKING:
     from copickfs.ops.attributes import Attributes
@@ -62,25 +63,43 @@ class Directories:
             found = await self._find(path)
         except (NotFound, NotADirectory):
             return self._attributes.absent(self._view.negative_ttl_s(path))
-        number = self._inodes.remember(parent, name)
+        number = self._inodes.remember(parent, name, found.entry.identity, found.entry.look)
         return self._attributes.of(number, found.entry, found.ttl_s)
 
     async def getattr(self, number: int) -> pyfuse3.EntryAttributes:
         """The attributes of an inode; of an open file also after its name is gone."""
+        entry, ttl_s = await self._entry(number)
+        self._inodes.tell(number, entry.look)
+        return self._attributes.of(number, entry, ttl_s)
+
+    async def _entry(self, number: int) -> tuple[Entry, float]:
         try:
             found = await self._find(self._inodes.path(number))
         except (NotFound, NotADirectory):
             entry = self._files.entry_of(number)
             if entry is None:
                 raise
-            return self._attributes.of(number, entry, 0.0)
-        return self._attributes.of(number, found.entry, found.ttl_s)
+            return entry, 0.0
+        if self._inodes.is_of(number, found.entry.identity):
+            return found.entry, found.ttl_s
+        entry = self._files.entry_of(number)
+        if entry is None:
+            raise Stale(f"another file has taken the place of {self._inodes.path(number)!r}")
+        return entry, 0.0
 
     async def readlink(self, number: int) -> bytes:
         """The text of a symbolic link."""
         path = self._inodes.path(number)
         found = await self._find(path)
-        text = await self._lanes.call(found.layer.name, found.layer.readlink, path)
+        stale = not self._inodes.is_of(number, found.entry.identity)
+        if stale or found.entry.kind is not EntryKind.SYMLINK:
+            raise Stale(f"another file has taken the place of the link {path!r}")
+        try:
+            text = await self._lanes.call(found.layer.name, found.layer.readlink, path)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise Stale(f"another file has just taken the place of the link {path!r}") from None
         return text.encode(errors="surrogateescape")
 
     async def opendir(self, number: int) -> int:
@@ -118,7 +137,7 @@ class Directories:
             entry = entries[position]
             # Every entry that fits counts as a lookup (readdirplus).
             name = entry[0].encode(errors="surrogateescape")
-            number = remember(parent, name)
+            number = remember(parent, name, entry.identity, entry.look)
             if not reply(token, name, fill(number, entry, ttl_s), position + 3):
                 self._inodes.forget(number, 1)
                 return

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import pyfuse3
 
-from copickfs.errors import ReadOnly, WouldBlock
+from copickfs.errors import IsADirectory, ReadOnly, Stale, WouldBlock
 from copickfs.model import ByteRange
 from copickfs.ops.pages import PageCache
 
@@ -54,18 +56,37 @@ class Files:
 
         Raises:
             ReadOnly: It was to be written.
+            Stale: The name stands for something else by now; the system asks for it again.
         """
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
             raise ReadOnly(errno.EROFS, os.strerror(errno.EROFS))
         path = self._inodes.path(number)
         try:
-            file, layer = self._view.open_nowait(path)
-        except WouldBlock as block:
-            file, layer = await self._lanes.call(block.lane, self._view.open, path)
+            file, layer = await self._open(path)
+        except IsADirectory:
+            raise Stale(f"a directory has taken the place of {path!r}") from None
         handle = next(self._next_handle)
-        direct_io, keep_cache = self._pages.on_open(number, path, file, layer)
+        if not stat.S_ISREG(file.entry.mode):
+            file.close()
+            raise Stale(f"something else has taken the place of {path!r}")
+        if not self._inodes.is_of(number, file.entry.identity):
+            # Another file has taken the place since the name was looked up. It is read whole, around the
+            # pages and past the size that the kernel has of the one before.
+            direct_io, keep_cache = True, False
+        else:
+            told = self._inodes.told(number) == file.entry.look
+            direct_io, keep_cache = self._pages.on_open(number, path, file, layer, told=told)
+        if self._inodes.told(number) != file.entry.look:
+            with contextlib.suppress(OSError):
+                pyfuse3.invalidate_inode(number, attr_only=True)
         self._handles[handle] = _Handle(number, file, layer, direct_io=direct_io)
         return pyfuse3.FileInfo(fh=handle, direct_io=direct_io, keep_cache=keep_cache)
+
+    async def _open(self, path: str) -> tuple[LayerFile, Layer]:
+        try:
+            return self._view.open_nowait(path)
+        except WouldBlock as block:
+            return await self._lanes.call(block.lane, self._view.open, path)
 
     async def read(self, handle: int, offset: int, size_bytes: int) -> bytes | memoryview:
         """The bytes from ``offset`` on, fewer only at the end of the file."""

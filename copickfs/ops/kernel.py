@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import subprocess
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING
 import pyfuse3
 
 from copickfs import paths
+from copickfs.errors import CopickfsError
 
 if TYPE_CHECKING:
     from copickfs.ops.inodes import InodeTable
+    from copickfs.view import View
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +27,7 @@ READ_AHEAD_KIB = 1_024
 MAX_BACKGROUND = 512
 """Page-cached reads under way at once. The kernel's 12 are used up by 12 readers of one dead layer."""
 
+_CONNECTIONS = Path("/sys/fs/fuse/connections")
 _THREADS = 4
 _CLOSE_TIMEOUT_S = 2.0
 
@@ -34,13 +38,24 @@ def tune(device: int) -> None:
     Args:
         device: ``st_dev`` of the mount.
     """
+    _mount_control_files()
     read_ahead = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
-    background = Path(f"/sys/fs/fuse/connections/{os.minor(device)}/max_background")
+    background = _CONNECTIONS / str(os.minor(device)) / "max_background"
     for file, value in ((read_ahead, READ_AHEAD_KIB), (background, MAX_BACKGROUND)):
         try:
             file.write_text(str(value))
         except OSError as error:
             _log.info("%s stays as it is: %s", file.name, error.strerror)
+
+
+def _mount_control_files() -> None:
+    """Where the system has not done so, and this is root, mount what the limits are changed through."""
+    if os.geteuid() != 0 or any(_CONNECTIONS.iterdir()):
+        return
+    mount = ["mount", "-t", "fusectl", "fusectl", str(_CONNECTIONS)]
+    done = subprocess.run(mount, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        _log.info("fusectl cannot be mounted: %s", done.stderr.decode(errors="replace").strip())
 
 
 class Invalidator:
@@ -52,10 +67,12 @@ class Invalidator:
 
     Args:
         inodes: The inodes that the kernel knows.
+        view: The merged tree.
     """
 
-    def __init__(self, inodes: InodeTable) -> None:
+    def __init__(self, inodes: InodeTable, view: View) -> None:
         self._inodes = inodes
+        self._view = view
         self._changed: dict[str, None] = {}
         self._news = threading.Condition()
         self._closed = False
@@ -102,18 +119,28 @@ class Invalidator:
             return
         encoded = name.encode(errors="surrogateescape")
         # The kernel answers ENOENT for what it does not have; that is as good.
-        with contextlib.suppress(OSError):
-            pyfuse3.invalidate_inode(self._inodes.number_of(parent, encoded))
+        number = self._inodes.number_of(parent, encoded, self._identity(path))
+        if self._inodes.knows(number):
+            with contextlib.suppress(OSError):
+                pyfuse3.invalidate_inode(number)
         with contextlib.suppress(OSError):
             pyfuse3.invalidate_entry(parent, encoded)
         with contextlib.suppress(OSError):
             pyfuse3.invalidate_inode(parent, attr_only=True)
 
+    def _identity(self, path: str) -> bytes:
+        """Which file the path stands for; of one that is gone only the name is forgotten."""
+        try:
+            return self._view.lookup_nowait(path).entry.identity
+        except (CopickfsError, OSError):
+            return b""
+
     def _forget_all(self) -> None:
         for number in self._inodes.numbers():
             if self._closed:
                 return
-            with contextlib.suppress(KeyError):
+            with contextlib.suppress(KeyError, OSError):
                 path = self._inodes.path(number)
                 if path:
                     self._forget(path)
+                pyfuse3.invalidate_inode(number)

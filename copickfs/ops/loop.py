@@ -29,6 +29,9 @@ SPIN_NS = 60_000
 TURN_NS = 2_000_000
 """How long one task may go on before every other one gets to run."""
 
+QUIET_S = 0.002
+"""How long no request must have come before work that was put off is done."""
+
 _KEEPER_S = 0.05
 
 
@@ -114,12 +117,17 @@ class _Waiter:
         while not poll(0):
             if clock() < until:
                 continue
-            if idle.work():
-                await trio.lowlevel.checkpoint()
-                continue
-            await trio.lowlevel.wait_readable(descriptor)
-            self._turn_began_ns = clock()
+            if not idle.steps:
+                await trio.lowlevel.wait_readable(descriptor)
+                break
+            with trio.move_on_after(QUIET_S) as quiet:
+                await trio.lowlevel.wait_readable(descriptor)
+            if not quiet.cancelled_caught:
+                break
+            idle.work()
+        else:
             return
+        self._turn_began_ns = clock()
 
 
 class _Lowlevel:

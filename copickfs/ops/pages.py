@@ -4,8 +4,8 @@ Measured (`benchmarks/RESULTS.md`; `docs/design/0005-page-cache.md` tells how th
 
 * A small file is handed over with the answer to OPEN, so that reading it costs no request at all.
 * A chunk is read for the first time around the page cache, in requests as large as the reader's
-  buffer. When there is nothing else to do the kernel is given its contents, and from then on it is
-  opened through the page cache.
+  buffer. When there is nothing else to do the kernel is given its contents, or, if it is not too large,
+  when it is opened again before that. From then on it is opened through the page cache.
 * Everything else goes through the page cache from the start: it is mapped, or read in parts.
 """
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 SMALL_BYTES = 1 << 17
 """One READ of the kernel: up to here a file is handed over whole when it is opened."""
 
+MEDIUM_BYTES = 1 << 22
+"""Up to here a chunk is handed over when it is opened for the second time."""
+
 LARGE_BYTES = 1 << 28
 """Larger chunks are not handed over behind: they would push out too much else."""
 
@@ -52,12 +55,22 @@ class PageCache:
         self._fillings: dict[int, _Filling] = {}
         self._readers: Counter[int] = Counter()
 
-    def on_open(self, number: int, path: str, file: LayerFile, layer: Layer) -> tuple[bool, bool]:
-        """How a file just opened is to be read: ``(direct_io, keep_cache)``."""
+    def on_open(
+        self, number: int, path: str, file: LayerFile, layer: Layer, *, told: bool = True
+    ) -> tuple[bool, bool]:
+        """How a file just opened is to be read: ``(direct_io, keep_cache)``.
+
+        Args:
+            number: Its inode.
+            path: Its path.
+            file: The file.
+            layer: The layer that it is of.
+            told: The kernel has the size and the times that the file has now.
+        """
         if layer is self._control:
             # Made when it was opened, and longer or shorter than when it was looked at.
             return True, False
-        direct_io, keep_cache = self._choose(number, path, file)
+        direct_io, keep_cache = self._choose(number, path, file, told=told)
         if not direct_io:
             self._readers[number] += 1
         return direct_io, keep_cache
@@ -69,7 +82,7 @@ class PageCache:
             if not self._readers[number]:
                 del self._readers[number]
             return False
-        if self._unfilled.pop(number, None) != file.entry.version or number in self._fillings:
+        if self._unfilled.get(number) != file.entry.version or number in self._fillings:
             return False
         if len(self._fillings) >= _MAX_PENDING or file.entry.size_bytes > LARGE_BYTES:
             return False
@@ -85,10 +98,15 @@ class PageCache:
         """
         return number in self._readers
 
+    def has(self, number: int, version: str) -> bool:
+        """True if the kernel has been given this version already."""
+        return self._versions.get(number) == version
+
     def filled(self, number: int, version: str, *, complete: bool) -> None:
         """A chunk taken over by `on_release` has been handed to the kernel, or given up."""
         del self._fillings[number]
         if complete:
+            self._unfilled.pop(number, None)
             self._remember(number, version)
 
     def forget(self, number: int) -> None:
@@ -102,7 +120,7 @@ class PageCache:
         for filling in list(self._fillings.values()):
             filling.end(complete=False)
 
-    def _choose(self, number: int, path: str, file: LayerFile) -> tuple[bool, bool]:
+    def _choose(self, number: int, path: str, file: LayerFile, *, told: bool) -> tuple[bool, bool]:
         entry = file.entry
         version = entry.version
         filling = self._fillings.get(number)
@@ -114,18 +132,22 @@ class PageCache:
         if self.is_read(number):
             # Another version is open, and what its reader asks for lands in the same pages.
             return True, False
-        if number not in self._versions and self._hand_over_small(number, file, entry):
+        whole_bytes = MEDIUM_BYTES if self._unfilled.get(number) == version else SMALL_BYTES
+        if told and number not in self._versions and self._hand_over(number, file, entry, whole_bytes):
+            self._unfilled.pop(number, None)
             self._remember(number, version)
             return False, True
         if entry.size_bytes > SMALL_BYTES and entry.inode and paths.store_of(path):
             self._versions.pop(number, None)
+            if len(self._unfilled) >= _MAX_VERSIONS:
+                self._unfilled.clear()
             self._unfilled[number] = version
             return True, False
         self._remember(number, version)
         return False, False
 
-    def _hand_over_small(self, number: int, file: LayerFile, entry: Entry) -> bool:
-        if not 0 < entry.size_bytes <= SMALL_BYTES:
+    def _hand_over(self, number: int, file: LayerFile, entry: Entry, whole_bytes: int) -> bool:
+        if not 0 < entry.size_bytes <= whole_bytes:
             return False
         try:
             data = file.read_nowait(ByteRange(0, entry.size_bytes))
@@ -157,7 +179,7 @@ class _Filling:
         """Hand over the next piece; True when there is nothing left to do."""
         if self._ended:
             return True
-        if self._pages.is_read(self._number):
+        if self._pages.is_read(self._number) or self._pages.has(self._number, self.version):
             self.end(complete=False)
             return True
         size_bytes = self._file.entry.size_bytes

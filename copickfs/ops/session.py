@@ -35,11 +35,13 @@ class SessionOptions(NamedTuple):
         source: What the mount table shows as the device, usually the configuration's path.
         allow_other: Serve other users, too.
         debug: Log every FUSE request to standard error.
+        no_exec: Nothing in the mount may be executed.
     """
 
     source: str = "copickfs"
     allow_other: bool = False
     debug: bool = False
+    no_exec: bool = False
 
     def fuse_options(self) -> set[str]:
         """The options as libfuse takes them."""
@@ -48,9 +50,8 @@ class SessionOptions(NamedTuple):
         if not name.isascii():
             options.discard(f"fsname={name}")
             options.add("fsname=copickfs")
-        return (
-            options | ({"allow_other"} if self.allow_other else set()) | ({"debug"} if self.debug else set())
-        )
+        chosen = {"allow_other": self.allow_other, "debug": self.debug, "noexec": self.no_exec}
+        return options | {name for name, wanted in chosen.items() if wanted}
 
 
 class Session:
@@ -85,7 +86,7 @@ class Session:
                 "its own message stands above or in the log"
             ) from None
         loop.install()
-        invalidator = Invalidator(self._filesystem.inodes)
+        invalidator = Invalidator(self._filesystem.inodes, self._filesystem.view)
         try:
             self._filesystem.view.subscribe(invalidator.announce)
             async with trio.open_nursery() as nursery:

@@ -133,6 +133,13 @@ class Membership:
         if not path or path in self._known:
             self._known = {"": self._root}
 
+    def forget(self, path: str) -> bool:
+        """Forget what is known of ``path`` and below; True if there was anything to forget."""
+        if path not in self._known or not path:
+            return False
+        self.announce(path)
+        return True
+
     def _directory(self, path: str) -> _Directory:
         known = self._known
         directory = known.get(path)

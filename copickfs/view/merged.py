@@ -11,7 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from copickfs import paths
-from copickfs.errors import NotFound
+from copickfs.errors import NotADirectory, NotFound
 from copickfs.layers.base import LISTED_TTL_S
 from copickfs.view.membership import Membership
 
@@ -158,7 +158,13 @@ class View:
         listings = []
         news = self._membership.news
         for layer in self._members(path, path, stat):
-            entries = scan(layer, path)
+            try:
+                entries = scan(layer, path)
+            except (NotFound, NotADirectory):
+                # It was a directory of this layer when that was found out.
+                if not self._membership.forget(path):
+                    raise
+                return self._listing(path, stat, scan)
             ttl_s = min(ttl_s, layer.ttl_s(path))
             listings.append((layer, entries))
             if merged:

@@ -102,7 +102,7 @@ class ControlLayer(BaseLayer):
         return Entry(
             paths.split(path)[1], stat.S_IFREG | 0o444, size_bytes, changed_ns, NAME,
             ctime_ns=changed_ns, atime_ns=changed_ns, uid=uid, gid=gid,
-            blocks=-(-size_bytes // BLOCK_BYTES), volatile=alive,
+            blocks=-(-size_bytes // BLOCK_BYTES), volatile=alive, inode=1,  # one file, whatever it says
         )  # fmt: skip
 
 

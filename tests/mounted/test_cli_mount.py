@@ -1,4 +1,4 @@
-"""The ways to call ``copickfs mount``: fstab's options, mount helpers, the foreground, copick's command line."""
+"""The ways to call ``copickfs mount``: fstab, mount helpers, the foreground, copick's command line."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.mounted.test_lifecycle import wait_for_end
@@ -16,7 +17,6 @@ from tests.mounted.test_lifecycle_mountpoints import refused
 from tests.sandbox import mounted_below, state_of, wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
     from tests.conftest import Mounter
     from tests.mounted.conftest import Demo
@@ -27,19 +27,19 @@ COMMANDS = ["mount", "umount", "status", "run", "check", "demo"]
 
 def test_options_of_fstab(demo: Demo, mount: Mounter, tmp_path: Path) -> None:
     log = tmp_path / "fstab.log"
-    ignored = (
-        "rw,noauto,nofail,user,_netdev,x-systemd.automount,x-systemd.requires=network.target,noexec,nosuid"
-    )
+    ignored = "rw,noauto,nofail,user,_netdev,x-systemd.automount,x-systemd.requires=network.target,nosuid"
     point = mount(
         demo.config,
         "-o",
         f"{ignored},default_permissions",
         "-o",
-        f"allow_other,log_file={log},log_level=debug",
+        f"allow_other,log_file={log},log_level=debug,noexec",
     )
     assert "mounted" in log.read_text()
     assert mount.status(point)["allow_other"] is True
     assert mount.status(point)["log_file"] == str(log)
+    (line,) = [line for line in Path("/proc/mounts").read_text().splitlines() if f" {point} " in line]
+    assert {"ro", "nosuid", "nodev", "noexec", "allow_other"} <= set(line.split()[3].split(","))
 
 
 def test_options_that_are_not_known(demo: Demo, copickfs: Run, tmp_path: Path) -> None:

@@ -236,8 +236,8 @@ def boil(root: Path, seed: int, stop: threading.Event) -> None:
 
 
 def walk(root: Path, faults: list[OSError], stop: threading.Event) -> None:
-    """Walk and read until told to stop; what is not there any more is no fault."""
-    expected = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+    """Walk and read until told to stop; what is not there any more, or is something else, is no fault."""
+    expected = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ESTALE}
     while not stop.is_set():
         for directory, _, files in os.walk(root):
             for name in files:

@@ -7,83 +7,27 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from copickfs.demo import write_demo
-from tests.conftest import fail_on_leftovers
-from tests.mounted.ordinary_user import Interpreter, give_away, reachable_interpreter, user_sandbox
-from tests.sandbox import Sandbox, mounted_below, needs_root, state_of, wait_until
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Iterator
-
-CHECKOUT = Path(__file__).parent.parent.parent
-RUNS = "TS_001\nTS_002\nTS_003\nTS_004\n"
+from tests.mounted.jobs import NOTICE, RUNS, Job
+from tests.sandbox import mounted_below, needs_root, state_of, wait_until
 
 
-@pytest.fixture(scope="module")
-def _interpreter() -> Iterator[Interpreter]:
-    with reachable_interpreter() as found:
-        yield found
-
-
-@pytest.fixture(params=["self", "user"])
-def job(request: pytest.FixtureRequest) -> Iterator[Job]:
+@pytest.fixture(params=["sandbox", "ordinary_user"])
+def job(request: pytest.FixtureRequest) -> Job:
     """Jobs of whoever runs the tests, usually root, and of an ordinary user."""
-    if request.param == "self":
-        sandbox = request.getfixturevalue("sandbox")
-        yield Job(sandbox, write_demo(sandbox.directory / "demo"))
-        return
-    if os.getuid() != 0:
-        pytest.skip("these tests run as an ordinary user already")
-    with user_sandbox(request.getfixturevalue("_interpreter")) as sandbox:
-        config = write_demo(sandbox.directory / "demo")
-        give_away(sandbox.directory)
-        yield Job(sandbox, config)
-        fail_on_leftovers(sandbox)
-
-
-class Job:
-    """Starts commands with ``copickfs run`` in a sandbox."""
-
-    def __init__(self, sandbox: Sandbox, config: Path) -> None:
-        self.sandbox = sandbox
-        self.config = config
-        self.point = sandbox.directory / "deep" / "mnt"
-        self.run_without_namespaces = False
-
-    def run(self, *command: str | Path, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; the mount point is gone afterwards."""
-        done = self.sandbox.run("run", self.config, self.point, *options, "--", *command)
-        assert not self.point.parent.exists()
-        return done
-
-    def start(self, script: str, **options: object) -> subprocess.Popen[str]:
-        """Start a shell script and wait for the first line of its output, ``ready``."""
-        command = self.sandbox.command("run", self.config, self.point, "--", "sh", "-c", script)
-        if self.run_without_namespaces:
-            identity = self.sandbox.identity
-            self.sandbox.env["COPICKFS_TEST_USER"] = str(identity.get("user", ""))
-            command = [sys.executable, "-m", "tests.mounted.without_namespaces", *command]
-            options = {"user": None, "group": None, "extra_groups": None, "cwd": CHECKOUT, **options}
-        process = self.sandbox.start(command, **options)
-        assert process.stdout
-        line = process.stdout.readline()
-        assert line == "ready\n", (line, process.communicate(timeout=10))
-        return process
-
-    def gone(self) -> None:
-        """Wait until nothing is left: no process, no mount, no state file, no directory."""
-        wait_until(lambda: not self.sandbox.leftovers(), 20, f"the end of {self.sandbox.leftovers()}")
-        wait_until(lambda: not self.point.parent.exists(), what="the end of the mount point")
+    sandbox = request.getfixturevalue(request.param)
+    config = write_demo(sandbox.directory / "demo")
+    sandbox.give_away()
+    return Job(sandbox, config)
 
 
 def test_the_command_sees_the_mount_and_nobody_else(job: Job) -> None:
     inside = f"ls {job.point}/ExperimentRuns; grep -c {job.point} /proc/self/mountinfo"
     assert job.run("sh", "-c", inside).stdout == RUNS + "1\n"
+    job.require_private()
     process = job.start("echo ready; exec sleep 1000")
     assert mounted_below(job.sandbox.directory) == []
     assert os.listdir(job.point) == []
@@ -94,9 +38,9 @@ def test_the_command_sees_the_mount_and_nobody_else(job: Job) -> None:
 
 def test_a_mount_point_that_is_there_stays(job: Job) -> None:
     job.point.mkdir(parents=True)
-    give_away(job.point.parent)
+    job.sandbox.give_away()
     done = job.sandbox.run("run", job.config, job.point, "--", "ls", job.point / "ExperimentRuns")
-    assert (done.stdout, done.stderr, done.returncode) == (RUNS, "", 0)
+    assert (done.stdout, done.stderr, done.returncode) == (RUNS, job.notice, 0)
     assert os.listdir(job.point) == []
 
 
@@ -115,9 +59,15 @@ def test_exit_status(job: Job) -> None:
 
 def test_exit_status_of_a_command_that_cannot_be_run(job: Job) -> None:
     missing = job.run("no-such-command")
-    assert (missing.returncode, missing.stderr) == (127, "copickfs: no-such-command: command not found\n")
+    assert (missing.returncode, missing.stderr) == (
+        127,
+        job.notice + "copickfs: no-such-command: command not found\n",
+    )
     refused = job.run("/etc/passwd")
-    assert (refused.returncode, refused.stderr) == (126, "copickfs: /etc/passwd: Permission denied\n")
+    assert (refused.returncode, refused.stderr) == (
+        126,
+        job.notice + "copickfs: /etc/passwd: Permission denied\n",
+    )
 
 
 def test_arguments_and_streams_are_the_commands(job: Job) -> None:
@@ -141,7 +91,7 @@ def test_arguments_and_streams_are_the_commands(job: Job) -> None:
     )
     os.close(read)
     assert done.stdout == "given\n"
-    assert done.stderr == repr(arguments)
+    assert done.stderr == job.notice + repr(arguments)
 
 
 def test_signals_reach_the_command(job: Job) -> None:
@@ -153,7 +103,7 @@ def test_signals_reach_the_command(job: Job) -> None:
         assert process.stdout
         assert process.stdout.readline() == f"{name}\n"
     output, errors = process.communicate(timeout=30)
-    assert (output, errors, process.returncode) == ("", "", 9)
+    assert (output, errors, process.returncode) == ("", job.notice, 9)
     job.gone()
 
 
@@ -212,6 +162,7 @@ def test_the_process_group_is_killed(job: Job) -> None:
 
 def test_everything_is_killed_at_once(job: Job) -> None:
     """A cgroup's end: nobody is left to clean up, but neither mount nor process can stay."""
+    job.require_private()
     process = job.start("echo ready; exec sleep 1000")
     for pid in [int(leftover.split()[1]) for leftover in job.sandbox.leftovers() if "process" in leftover]:
         os.kill(pid, signal.SIGSTOP)
@@ -258,6 +209,7 @@ def test_a_mount_that_fails_runs_nothing(job: Job) -> None:
 
 def test_two_jobs_on_one_mount_point(job: Job) -> None:
     """Tasks of an array job on one node: the end of the first must not take the mount from the second."""
+    job.require_private()
     first = job.start(f"echo ready; sleep 1; ls {job.point}/ExperimentRuns")
     second = job.start(f"echo ready; sleep 4; ls {job.point}/ExperimentRuns")
     assert first.communicate(timeout=30)[0] == RUNS
@@ -268,6 +220,7 @@ def test_two_jobs_on_one_mount_point(job: Job) -> None:
 
 
 def test_status_shows_jobs(job: Job) -> None:
+    job.require_private()
     process = job.start(
         f"echo ready; {sys.executable if not job.sandbox.identity else 'true'} -c pass; exec sleep 1000"
     )
@@ -291,7 +244,7 @@ def test_where_namespaces_are_not_permitted(job: Job) -> None:
     assert mounted_below(job.sandbox.directory) == [str(job.point)]
     process.terminate()
     _, errors = process.communicate(timeout=30)
-    assert errors == "copickfs: private mounts are not permitted here: mounting for all processes to see\n"
+    assert errors == NOTICE
     job.gone()
     process = job.start("echo ready; exec sleep 1000")
     process.kill()

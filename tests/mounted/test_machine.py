@@ -304,7 +304,7 @@ def test_view_merges_as_the_model_says(tmp_path: Path) -> None:
 
 
 def test_mount_shows_what_the_model_says(tmp_path: Path, mount: Callable[..., Path]) -> None:
-    run(mount_benches(tmp_path, mount), examples=20, steps=25)
+    run(mount_benches(tmp_path, mount), examples=120, steps=30)
 
 
 @pytest.mark.soak

@@ -91,3 +91,14 @@ def test_an_inode_costs_less_than_200_bytes() -> None:
     nodes = table._nodes
     held = sys.getsizeof(nodes) + sum(sys.getsizeof(key) + sys.getsizeof(node) for key, node in nodes.items())
     assert held / len(names) < 200
+
+
+def test_a_file_that_takes_the_place_of_another_is_another_inode() -> None:
+    table = InodeTable()
+    old = table.remember(ROOT, b"a", b"1")
+    new = table.remember(ROOT, b"a", b"2")
+    assert len({old, new, table.number_of(ROOT, b"a")}) == 3
+    assert (table.path(old), table.path(new)) == ("a", "a")
+    assert table.is_of(old, b"1")
+    assert not table.is_of(old, b"2")
+    assert table.is_of(ROOT, b"anything")

@@ -99,6 +99,7 @@ def test_options() -> None:
     fields = parse_options(("rw,noauto,nofail,user=me,x-systemd.device-timeout=9,_netdev", "ro,allow_other"))
     assert fields == {"read_only": True, "allow_other": True}
     assert parse_options(("ro", "rw")) == {"read_only": False}
+    assert parse_options(("user,noexec,nosuid,nodev",)) == {"no_exec": True}
     assert parse_options(("",)) == {}
     assert parse_options(("log_level=DEBUG",)) == {"log_level": "debug"}
 

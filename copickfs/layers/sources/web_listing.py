@@ -6,14 +6,19 @@ import html
 import json
 import re
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from copickfs.layers.sources import DIRECTORY, FILE, Found
 
-_LINK = re.compile(
-    r"""<a\s(?:[^>"']|"[^"]*"|'[^']*')*?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE
-)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TAG = re.compile(r"""<a\s(?:[^<>"']++|"[^"]*+"|'[^']*+')*+>""", re.IGNORECASE)
+_HREF = re.compile(r"""\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
+_TAG_START = re.compile(r"<a\s", re.IGNORECASE)
+_LONGEST_TAG = 8192
+_HEAD_CHARACTERS = 1 << 16
 _HEADING = re.compile(r"<(title|h1)\b[^>]*>(.*?)</\1", re.IGNORECASE | re.DOTALL)
 _ANNOUNCED = re.compile(r"index of|director|listing", re.IGNORECASE)
 
@@ -41,8 +46,7 @@ def parse_page(text: str, url: str) -> WebListing | None:
     host = urlsplit(url).netloc
     entries: dict[bytes, Found] = {}
     leads_up = False
-    for match in _LINK.finditer(text):
-        href = html.unescape(match[1] or match[2] or match[3] or "").strip()
+    for href in _hrefs(text):
         try:
             target = urlsplit(urljoin(url, href))
         except ValueError:
@@ -56,16 +60,29 @@ def parse_page(text: str, url: str) -> WebListing | None:
             is_directory = target.path.endswith("/")
             if is_directory or path[-1] not in entries:
                 entries[path[-1]] = Found(name, DIRECTORY) if is_directory else Found(name, FILE, -1)
-    announced = any(_ANNOUNCED.search(heading[2]) for heading in _HEADING.finditer(text))
+    announced = any(_ANNOUNCED.search(heading[2]) for heading in _HEADING.finditer(text[:_HEAD_CHARACTERS]))
     if not announced and not leads_up:
         return None
     return WebListing(list(entries.values()), complete=False)
+
+
+def _hrefs(text: str) -> Iterator[str]:
+    """Targets of the links of a page, in time proportional to its length whatever is in it."""
+    start = _TAG_START.search(text)
+    while start is not None:
+        tag = _TAG.match(text, start.start(), start.start() + _LONGEST_TAG)
+        href = _HREF.search(tag[0]) if tag is not None else None
+        if href is not None:
+            yield html.unescape(href[1] or href[2] or href[3] or "").strip()
+        start = _TAG_START.search(text, start.end() if tag is None else tag.end())
 
 
 def parse_json(text: str) -> WebListing | None:
     """The listing that nginx makes with ``autoindex_format json``; None if it is something else."""
     try:
         items = json.loads(text)
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            return None
         return WebListing([_from_json(item) for item in items], complete=True)
     except (ValueError, TypeError, KeyError):
         return None

@@ -59,23 +59,16 @@ def reachable_interpreter() -> Iterator[Interpreter]:
 def user_sandbox(interpreter: Interpreter) -> Iterator[Sandbox]:
     """A sandbox in a directory of the ordinary user."""
     directory = Path(tempfile.mkdtemp(prefix="copickfs-user-"))
+    directory.chmod(0o755)
     try:
         sandbox = Sandbox(directory)
         sandbox.python = interpreter.executable
         sandbox.identity = IDENTITY
         sandbox.env |= interpreter.env
-        give_away(directory)
+        sandbox.give_away()
         yield sandbox
     finally:
         shutil.rmtree(directory)
-
-
-def give_away(directory: Path) -> None:
-    """Make the ordinary user the owner of a tree."""
-    for place, _, files in os.walk(directory):
-        os.chown(place, _UID, _GID)
-        for file in files:
-            os.chown(Path(place, file), _UID, _GID)
 
 
 def _runs(interpreter: Interpreter) -> bool:
@@ -108,4 +101,6 @@ def _bound(sources: dict[str, Path]) -> Iterator[dict[str, Path]]:
             stack.callback(place.rmdir)
             subprocess.run(["mount", "--bind", source, place], check=True)
             stack.callback(subprocess.run, ["umount", "-l", place], check=True)
+            # Whatever goes wrong with the cleaning of temporary directories, this is safe from it.
+            subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
         yield places
