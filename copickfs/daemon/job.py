@@ -14,11 +14,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from copickfs.daemon import kernel
 from copickfs.daemon.detach import detach
 from copickfs.daemon.launch import launch
+from copickfs.daemon.mountpoint import clean_stale_mounts
 from copickfs.daemon.mounts import mounts_at, resolve
 from copickfs.daemon.request import check_request
 from copickfs.daemon.transient_directory import make_directory, remove_directories
@@ -68,10 +69,15 @@ def run_job(
             "copickfs: private mounts are not permitted here: mounting for all processes to see\n"
         )
     options = dataclasses.replace(options, foreground=False)
-    directory = make_directory(resolve(mountpoint))
+    resolved = resolve(mountpoint)
+    clean_stale_mounts(resolved)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # until the command runs, after that it gets them
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
+    directory = make_directory(resolved)
     try:
         request = dataclasses.replace(
-            check_request(config, config_file, mountpoint, options),
+            check_request(config, config_file, resolved, options),
             private=private,
             made_directories=directory.made,
             directory_lock=directory.lock,
@@ -99,6 +105,10 @@ def enter_private_namespace() -> bool:
         return False
     kernel.enter_mount_namespace()
     return True
+
+
+def _leave(number: int, _frame: object) -> NoReturn:
+    sys.exit(_SIGNALLED + number)
 
 
 class _CannotRun(Exception):

@@ -115,6 +115,8 @@ def _run_child(request: MountRequest, writer: int, parent: int | None) -> NoRetu
     pipe = _Pipe(writer, messages)
     try:
         os.setsid()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):  # the parent's ways are not its own
+            signal.signal(number, signal.SIG_DFL)
         if parent is not None:
             kernel.end_with_parent(signal.SIGTERM)
             if os.getppid() != parent:  # it died before the kernel knew

@@ -72,6 +72,7 @@ class Daemon:
         self._registration: Registration | None = None
         self._session: Session | None = None
         self._device = ""
+        self._connecting = False
         self._answering = False
         self._stop_asked = False
         self._last_resort: threading.Timer | None = None
@@ -84,10 +85,12 @@ class Daemon:
             UserError: The mount could not be made.
         """
         _raise_descriptor_limit()
+        for number in _STOP_SIGNALS:  # trio takes them over while it runs
+            signal.signal(number, self._note_signal)
         try:
+            self._connecting = True
             self._connect()
-            for number in _STOP_SIGNALS:  # trio takes them over, and gives them back when it ends
-                signal.signal(number, self._note_signal)
+            self._connecting = False
             self._register()
             trio.run(self._main)
         finally:
@@ -169,6 +172,10 @@ class Daemon:
         if self._stop_asked:
             self._end_now("told to stop a second time")
         self._stop_asked = True
+        self._limit_end()
+        if self._connecting:
+            self._connecting = False
+            raise MountError(f"stopped by {signal.Signals(number).name} while connecting the layers")
 
     async def _stop(self) -> None:
         notify("STOPPING=1")

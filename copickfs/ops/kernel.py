@@ -50,7 +50,7 @@ def tune(device: int) -> None:
 
 def _mount_control_files() -> None:
     """Where the system has not done so, and this is root, mount what the limits are changed through."""
-    if os.geteuid() != 0 or any(_CONNECTIONS.iterdir()):
+    if os.geteuid() != 0 or not _CONNECTIONS.is_dir() or any(_CONNECTIONS.iterdir()):
         return
     mount = ["mount", "-t", "fusectl", "fusectl", str(_CONNECTIONS)]
     done = subprocess.run(mount, check=False, capture_output=True, stdin=subprocess.DEVNULL)

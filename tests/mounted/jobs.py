@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.sandbox import wait_until
+from tests.sandbox import processes_marked, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -62,6 +63,13 @@ class Job:
         """Skip the test where mounts are for all to see."""
         if not self.private:
             pytest.skip("this system permits no mount namespaces to this user")
+
+    def kill_all(self) -> None:
+        """Kill every process of the job, before any of them can react."""
+        pids = processes_marked(self.sandbox.marker)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                os.kill(pid, number)
 
     def gone(self) -> None:
         """Wait until nothing is left: no process, no mount, no state file, no directory."""

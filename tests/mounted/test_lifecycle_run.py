@@ -164,9 +164,7 @@ def test_everything_is_killed_at_once(job: Job) -> None:
     """A cgroup's end: nobody is left to clean up, but neither mount nor process can stay."""
     job.require_private()
     process = job.start("echo ready; exec sleep 1000")
-    for pid in [int(leftover.split()[1]) for leftover in job.sandbox.leftovers() if "process" in leftover]:
-        os.kill(pid, signal.SIGSTOP)
-        os.kill(pid, signal.SIGKILL)
+    job.kill_all()
     process.communicate(timeout=30)
     wait_until(lambda: mounted_below(job.sandbox.directory) == [])
     assert job.sandbox.run("status").stdout.find(str(job.point)) == -1
@@ -250,3 +248,35 @@ def test_where_namespaces_are_not_permitted(job: Job) -> None:
     process.kill()
     process.communicate(timeout=30)
     job.gone()
+    process = job.start("echo ready; exec sleep 1000")
+    job.kill_all()
+    process.communicate(timeout=30)
+    assert mounted_below(job.sandbox.directory) == [str(job.point)]
+    job.run_without_namespaces = False
+    again = job.sandbox.run("run", job.config, job.point, "--", "ls", job.point / "ExperimentRuns")
+    assert again.stdout == RUNS
+    job.sandbox.run("umount", job.point)  # a private mount leaves the stale one below it to those outside
+    job.point.rmdir()
+    job.point.parent.rmdir()
+
+
+def test_killed_before_the_command_runs(job: Job) -> None:
+    """A layer that hangs while it is connected."""
+    program = (
+        "import sys, time, copickfs.layers.manager as l, copickfs.cli.main as m\n"
+        "def hang(*_, **__): print('hangs', flush=True), time.sleep(1000)\n"
+        "l.LayerManager.connect_layers = hang\n"
+        "m.main(sys.argv[1:])"
+    )
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+        log = job.sandbox.directory / f"{number.name}.log"
+        process = job.sandbox.start(
+            [job.sandbox.python, "-c", program, "run", job.config, job.point, "--log-file", log, "--", "true"]
+        )
+        wait_until(lambda log=log: log.exists(), what="the daemon")
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), errors
+        assert "Traceback" not in errors
+        job.gone()

@@ -7,6 +7,7 @@ Its file calls are not used: ``info``, ``isdir`` and ``exists`` answer an outage
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
 import re
 from contextlib import asynccontextmanager
@@ -68,9 +69,9 @@ class HttpSource:
         self._options.setdefault(
             "timeout", aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s)
         )
-        if parts.username is not None:
-            login = aiohttp.BasicAuth(unquote(parts.username), unquote(parts.password or ""))
-            self._options.setdefault("auth", login)
+        if parts.username is not None and "auth" not in self._options:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            self._headers.setdefault("Authorization", f"Basic {base64.b64encode(login).decode()}")
         self._heads = asyncio.Semaphore(_HEADS_AT_A_TIME)
         self.root_is_unlisted = False
 
@@ -170,9 +171,9 @@ class HttpSource:
             text = body.decode("utf-8", "surrogateescape")
             framed = "Content-Length" in response.headers or response.headers.get("Transfer-Encoding")
         if response.content_type == "application/json":
-            listing = parse_json(text)
+            listing = await asyncio.to_thread(parse_json, text)
         else:
-            listing = parse_page(text, str(response.url).partition("?")[0])
+            listing = await asyncio.to_thread(parse_page, text, str(response.url).partition("?")[0])
             if listing is not None and not framed and "</html>" not in text[-1000:].lower():
                 raise Unavailable("the listing came without its end")
         if listing is None:

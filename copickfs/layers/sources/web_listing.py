@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _TAG = re.compile(r"""<a\s(?:[^<>"']++|"[^"]*+"|'[^']*+')*+>""", re.IGNORECASE)
 _HREF = re.compile(r"""\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
 _TAG_START = re.compile(r"<a\s", re.IGNORECASE)
+_PLAIN = re.compile(r"[^/.:?#;&][^/:?#;&]*/?")
+"""A link that is just a name."""
+
 _LONGEST_TAG = 8192
 _HEAD_CHARACTERS = 1 << 16
 _HEADING = re.compile(r"<(title|h1)\b[^>]*>(.*?)</\1", re.IGNORECASE | re.DOTALL)
@@ -42,28 +45,39 @@ def parse_page(text: str, url: str) -> WebListing | None:
         text: The page.
         url: Its address, ending in a slash; links are relative to it.
     """
-    base = _components(urlsplit(url).path)
-    host = urlsplit(url).netloc
+    here = urlsplit(url)
+    base = _components(here.path)
     entries: dict[bytes, Found] = {}
     leads_up = False
     for href in _hrefs(text):
-        try:
-            target = urlsplit(urljoin(url, href))
-        except ValueError:
-            continue
-        if target.scheme not in ("http", "https") or target.netloc != host or "?" in href:
-            continue
-        path = _components(target.path)
-        leads_up = leads_up or (path == base[:-1] and len(base) > 0)
-        if len(path) == len(base) + 1 and path[: len(base)] == base:
-            name = path[-1].decode("utf-8", "surrogateescape")
-            is_directory = target.path.endswith("/")
-            if is_directory or path[-1] not in entries:
-                entries[path[-1]] = Found(name, DIRECTORY) if is_directory else Found(name, FILE, -1)
+        path = _components(href) if _PLAIN.fullmatch(href) else None
+        if path is None:
+            target = _path_on(here.netloc, url, href)
+            if target is None:
+                continue
+            leads_up = leads_up or (target == base[:-1] and len(base) > 0)
+            if target[:-1] != base:
+                continue
+            path = target[-1:]
+        is_directory = href.partition("#")[0].endswith("/")
+        if is_directory or path[0] not in entries:
+            name = path[0].decode("utf-8", "surrogateescape")
+            entries[path[0]] = Found(name, DIRECTORY) if is_directory else Found(name, FILE, -1)
     announced = any(_ANNOUNCED.search(heading[2]) for heading in _HEADING.finditer(text[:_HEAD_CHARACTERS]))
     if not announced and not leads_up:
         return None
     return WebListing(list(entries.values()), complete=False)
+
+
+def _path_on(host: str, url: str, href: str) -> list[bytes] | None:
+    """Components of the path that a link leads to; None if that is elsewhere, or sorts the page."""
+    try:
+        target = urlsplit(urljoin(url, href))
+    except ValueError:
+        return None
+    if target.scheme not in ("http", "https") or target.netloc != host or "?" in href:
+        return None
+    return _components(target.path)
 
 
 def _hrefs(text: str) -> Iterator[str]:
