@@ -76,4 +76,4 @@ def restart_alone(context: click.Context) -> None:
 def _execute(arguments: Sequence[str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "copickfs", *arguments])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "copickfs", *arguments])  # noqa: S606

@@ -63,14 +63,14 @@ def run_job(
     Raises:
         MountError: The mount could not be made.
     """
+    resolved = resolve(mountpoint)
+    clean_stale_mounts(resolved)  # from inside of a namespace it could not be removed
     private = enter_private_namespace()
     if not private:
         sys.stderr.write(
             "copickfs: private mounts are not permitted here: mounting for all processes to see\n"
         )
     options = dataclasses.replace(options, foreground=False)
-    resolved = resolve(mountpoint)
-    clean_stale_mounts(resolved)
     for number in (signal.SIGTERM, signal.SIGHUP):  # until the command runs, after that it gets them
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)

@@ -9,11 +9,12 @@ import stat
 import threading
 from typing import TYPE_CHECKING
 
-from copickfs.errors import ConfigError, IsADirectory, NotADirectory, NotFound, Unavailable, WouldBlock
+from copickfs.errors import IsADirectory, NotADirectory, NotFound, WouldBlock
 from copickfs.layers import mounts
 from copickfs.layers.base import LISTED_TTL_S, POLLED_TTL_S, BaseLayer
 from copickfs.layers.links import LinkRules
 from copickfs.layers.localfile import LocalFile
+from copickfs.layers.localroot import LocalRoot
 from copickfs.layers.watch import Watcher
 from copickfs.model import Entry, Health, Space, Statistics
 
@@ -68,30 +69,17 @@ class LocalLayer(BaseLayer):
         self._links = LinkRules(name, self.root, confined=confined, mountpoint=mountpoint)
         self._watcher: Watcher | None = None
         self._callbacks: list[Callable[[str], None]] = []
-        self._device = -1
         self._patient = False
         self.inline_reads: bool | None = None
         self._foreign: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self.requests = 0
         self.bytes_read = 0
-        self._health = Health("unknown")
+        self._root = LocalRoot(name, self.root)
 
     def connect(self) -> None:
         """Check the root; see `Layer.connect`. A root on a network file system is never asked inline."""
-        try:
-            status = os.stat(self.root)
-            os.close(os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        except FileNotFoundError:
-            raise ConfigError(f"no such directory: {self.root}; create it or correct 'root'") from None
-        except NotADirectoryError:
-            raise ConfigError(f"not a directory: {self.root}; 'root' must name a directory") from None
-        except PermissionError:
-            raise ConfigError(
-                f"no permission to read {self.root}; ask its owner, or correct 'root'"
-            ) from None
-        self._device = status.st_dev
-        fs_type = mounts.type_of_device(status.st_dev)
+        fs_type = mounts.type_of_device(self._root.connect())
         self._patient = mounts.is_network(fs_type)
         self.inline_reads = True if mounts.is_memory(fs_type) else None
         if self._watch and not self._patient:
@@ -99,7 +87,6 @@ class LocalLayer(BaseLayer):
                 self._watcher = Watcher(self.name, self._announce)
             except OSError as error:
                 _log.info("layer %s: no inotify (%s); changes are polled for", self.name, error.strerror)
-        self._health = Health("ok")
 
     def close(self) -> None:
         """See `Layer.close`."""
@@ -120,7 +107,7 @@ class LocalLayer(BaseLayer):
         try:
             status = os.lstat(full)
         except FileNotFoundError:
-            self._check_root()
+            self._root.check()
             raise NotFound(path) from None
         except NotADirectoryError:
             raise NotADirectory(path) from None
@@ -138,7 +125,7 @@ class LocalLayer(BaseLayer):
             self._watcher.add(path, full)
         descriptor = self._open_directory(path, full, inline=limit is not None)
         try:
-            self._check_root()
+            self._root.check()
             return self._entries(path, descriptor, limit)
         finally:
             os.close(descriptor)
@@ -152,7 +139,7 @@ class LocalLayer(BaseLayer):
         except FileNotFoundError:
             if os.path.lexists(full):
                 raise  # a dangling link: it hides lower layers, so this must not be a NotFound
-            self._check_root()
+            self._root.check()
             raise NotFound(path) from None
         except NotADirectoryError:
             raise NotADirectory(path) from None
@@ -218,7 +205,7 @@ class LocalLayer(BaseLayer):
 
     def health(self) -> Health:
         """See `Layer.health`."""
-        return self._health
+        return self._root.health
 
     def statistics(self) -> Statistics:
         """See `Layer.statistics`."""
@@ -232,7 +219,7 @@ class LocalLayer(BaseLayer):
         try:
             return os.open(full, flags | os.O_NOFOLLOW)
         except FileNotFoundError:
-            self._check_root()
+            self._root.check()
             raise NotFound(path) from None
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
@@ -295,31 +282,10 @@ class LocalLayer(BaseLayer):
         status = self._links.target(path, full)
         if status is None:
             return as_link
-        if status.st_dev != self._device and mounts.is_network(mounts.type_of_device(status.st_dev)):
+        if status.st_dev != self._root.device and mounts.is_network(mounts.type_of_device(status.st_dev)):
             with self._lock:
                 self._foreign = tuple({*self._foreign, path})
         return self._entry(name, status, volatile=True)
-
-    def _check_root(self) -> None:
-        """Tell a file that is not there from a layer that is gone (unmounted, removed).
-
-        Raises:
-            Unavailable: The root is gone, or is another file system than it was at the start.
-        """
-        try:
-            here = os.stat(self.root).st_dev == self._device
-        except OSError:
-            here = False
-        if here:
-            if self._health.state != "ok":
-                _log.info("layer %s: %s is back", self.name, self.root)
-                self._health = Health("ok")
-            return
-        message = f"{self.root} is gone or was unmounted"
-        if self._health.state != "down":
-            _log.warning("layer %s: %s", self.name, message)
-            self._health = Health("down", message)
-        raise Unavailable(f"layer {self.name}: {message}")
 
     def _announce(self, path: str) -> None:
         for callback in self._callbacks:

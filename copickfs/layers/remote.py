@@ -80,7 +80,7 @@ class FsspecLayer(BaseLayer):
         self._connection = Connection(name, root_url, fs_args or {}, timeout_s)
         self._callbacks: list[Callable[[str], None]] = []
         believed_s = math.inf if immutable else ttl_s
-        self._catalogue = Catalogue(name, self._connection, believed_s, timeout_s, self._announce)
+        self._catalogue = Catalogue(name, self._connection, believed_s, 1.25 * timeout_s, self._announce)
         self._owner = (os.getuid(), os.getgid())
 
     def connect(self) -> None:

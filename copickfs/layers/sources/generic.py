@@ -101,14 +101,9 @@ class GenericSource:
 
     def read(self, path: str, span: ByteRange, found: Found, attempt: Attempt) -> bytes:
         """See `Source.read`. The version is asked for after the bytes have come."""
-        full = self._full(path)
-        cat_file = getattr(self._fs, "_cat_file" if self._fs.async_impl else "cat_file")
-        if {"start", "end"} <= inspect.signature(cat_file).parameters.keys():
-            data: bytes = self._call("cat_file", attempt, full, start=span.start, end=span.stop)
-        else:
-            data = self._by_handle(full, span)
-        attempt.progress()
         try:
+            data = self._bytes(self._full(path), span, attempt)
+            attempt.progress()
             now = self.info(path, attempt)
         except Exception as error:
             if isinstance(meaning(error, path, ""), NotFound | NotADirectory):
@@ -149,11 +144,16 @@ class GenericSource:
         with self._turn or contextlib.nullcontext():
             return getattr(self._fs, method)(*args, **options)
 
-    def _by_handle(self, full: str, span: ByteRange) -> bytes:
-        self._counters.request()
+    def _bytes(self, full: str, span: ByteRange, attempt: Attempt) -> bytes:
+        cat_file = getattr(self._fs, "_cat_file" if self._fs.async_impl else "cat_file")
+        data: bytes
+        if {"start", "end"} <= inspect.signature(cat_file).parameters.keys():
+            data = self._call("cat_file", attempt, full, start=span.start, end=span.stop)
+            return data
+        self._counters.request()  # its ``cat_file`` would fetch the whole file for every range
         with self._turn or contextlib.nullcontext(), self._fs.open(full, "rb") as file:
             file.seek(span.start)
-            data: bytes = file.read(span.size_bytes)
+            data = file.read(span.size_bytes)
             return data
 
     def _found(self, name: str, info: dict[str, Any]) -> Found | None:

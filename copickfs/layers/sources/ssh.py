@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
 
@@ -183,7 +183,7 @@ async def _fill(
         for offset in offsets:
             at, stop = offset, min(offset + request_bytes, len(data))
             while at < stop:
-                piece = await file.read(stop - at, start + at)
+                piece = cast("bytes", await file.read(stop - at, start + at))
                 if not piece:
                     return  # the end of the file
                 data[at : at + len(piece)] = piece

@@ -56,7 +56,7 @@ def parse_page(text: str, url: str) -> WebListing | None:
             if target is None:
                 continue
             leads_up = leads_up or (target == base[:-1] and len(base) > 0)
-            if target[:-1] != base:
+            if len(target) != len(base) + 1 or target[:-1] != base:
                 continue
             path = target[-1:]
         is_directory = href.partition("#")[0].endswith("/")
