@@ -288,7 +288,8 @@ class WebHandler(BaseHTTPRequestHandler):
             rows.append(f'<a href="{quote(name, safe="")}{slash}">{text}{slash}</a>')
         where = html.escape(unquote_to_bytes(self.path).decode(errors="replace"))
         page = (
-            f"<html>\n<head><title>Index of {where}</title></head>\n<body>\n<h1>Index of {where}</h1><hr><pre>"
+            f"<html>\n<head><title>Index of {where}</title></head>\n<body>\n"
+            f"<h1>Index of {where}</h1><hr><pre>"
             f'<a href="?C=N;O=D">Name</a>\n<a href="../">../</a>\n'
             + "\n".join(rows)
             + "\n</pre></body>\n</html>\n"

@@ -73,6 +73,7 @@ class Breaker:
 
     def failed(self, message: str) -> bool:
         """A call failed. True: the caller must ask the root, and report by `succeeded` or `opened`."""
+        message = self._bare(message)
         with self._lock:
             self._failures += 1
             if self._down_since_s is not None:
@@ -86,6 +87,7 @@ class Breaker:
 
     def opened(self, message: str) -> None:
         """The root could not be asked: the layer is down, or stays so for a longer pause."""
+        message = self._bare(message)
         with self._lock:
             self._asking = False
             went_down = self._down_since_s is None
@@ -112,3 +114,6 @@ class Breaker:
     def health(self) -> Health:
         """State and last fault."""
         return self._health
+
+    def _bare(self, message: str) -> str:
+        return message.removeprefix(f"layer {self._name}: ")

@@ -157,7 +157,7 @@ class Catalogue:
             return self._fetch(kept.origin)
         except Transient as error:
             kept.retry_s = time.monotonic() + STALE_RETRY_S
-            self._report("stale", "listings are answered from memory: %s", error)
+            self._report("stale", "listings are answered from memory (%s)", error)
             return kept
 
     def _fetch(self, origin: str) -> Kept:

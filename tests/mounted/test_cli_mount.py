@@ -17,7 +17,6 @@ from tests.mounted.test_lifecycle_mountpoints import refused
 from tests.sandbox import mounted_below, state_of, wait_until
 
 if TYPE_CHECKING:
-
     from tests.conftest import Mounter
     from tests.mounted.conftest import Demo
     from tests.sandbox import Run, Sandbox

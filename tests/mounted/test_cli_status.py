@@ -33,7 +33,9 @@ def test_status_keys_are_documented(demo: Demo, mount: Mounter) -> None:
         assert set(layer) == documented("A layer")
     inside = json.loads((point / ".copickfs" / "status.json").read_text())
     assert set(inside) == set(entry) - {"state", "remedy"}
-    mount.pid(point)
+    checked = json.loads(mount._sandbox.run("check", demo.config, "--json").stdout)
+    for layer in checked["layers"]:
+        assert set(layer) == documented("The document of `copickfs check --json`")
     make_stale(mount, point)
     (dead,) = json.loads(mount._sandbox.run("status", point, "--json").stdout)["mounts"]
     assert set(dead) == documented("Every mount")

@@ -10,13 +10,13 @@ import pytest
 from tests import model
 from tests.conftest import Mounter, fail_on_leftovers
 from tests.mounted.conftest import put
-from tests.mounted.ordinary_user import give_away, reachable_interpreter, user_sandbox
+from tests.ordinary_user import reachable_interpreter, user_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.mounted.ordinary_user import Interpreter
+    from tests.ordinary_user import Interpreter
     from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user and deny it things")
@@ -38,7 +38,7 @@ class Private(NamedTuple):
 
     def mount(self, *forbidden: Path, mode: int = 0) -> Path:
         """Mount after giving everything to the user, except ``forbidden``, which become root's."""
-        give_away(self.sandbox.directory)
+        self.sandbox.give_away()
         for path in forbidden:
             os.chown(path, 0, 0)
             path.chmod(mode)

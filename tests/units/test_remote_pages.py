@@ -48,16 +48,16 @@ APACHE = """<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
    <tr><th valign="top"><img src="/icons/blank.gif" alt="[ICO]"></th><th><a href="?C=N;O=D">Name</a></th>
    <th><a href="?C=M;O=A">Last modified</a></th></tr>
 <tr><td><a href="/data/">Parent Directory</a></td><td>&nbsp;</td></tr>
-<tr><td><img src="/icons/folder.gif" alt="[DIR]"></td><td><a href="Picks/">Picks/</a></td><td>2024-11-12 10:11</td></tr>
-<tr><td></td><td><a href="a%20%5b1%5d%20%23%3f%25.json">a [1] #?%.json</a></td><td align="right">1.2K</td></tr>
+<tr><td><img src="/icons/folder.gif" alt="[DIR]"></td><td><a href="Picks/">Picks/</a></td></tr>
+<tr><td></td><td><a href="a%20%5b1%5d%20%23%3f%25.json">a [1] #?%.json</a></td><td>1.2K</td></tr>
 <tr><td></td><td><a href="link">link</a></td><td align="right">  7 </td></tr>
 </table>
 <address>Apache/2.4.62 (Debian) Server at lab.example Port 80</address>
 </body></html>
 """
 
-ABSOLUTE = """<html><head><title>lab.example - /data/run 1/</title></head><body><H1>lab.example - /data/run 1/</H1>
-<pre><A HREF="/data/">[To Parent Directory]</A><br><br>
+ABSOLUTE = """<html><head><title>lab.example - /data/run 1/</title></head><body>
+<H1>lab.example - /data/run 1/</H1><pre><A HREF="/data/">[To Parent Directory]</A><br><br>
 <A class=x HREF='/data/run%201/Picks/'>Picks</A><br>
 <A HREF=/data/run%201/a%20%5B1%5D%20%23%3F%25.json>a</A><br>
 <A HREF="http://lab.example/data/run%201/link">link</A><br>
@@ -65,7 +65,9 @@ ABSOLUTE = """<html><head><title>lab.example - /data/run 1/</title></head><body>
 """
 
 
-@pytest.mark.parametrize("page", [PYTHON, NGINX, APACHE, ABSOLUTE], ids=["python", "nginx", "apache", "absolute"])
+@pytest.mark.parametrize(
+    "page", [PYTHON, NGINX, APACHE, ABSOLUTE], ids=["python", "nginx", "apache", "absolute"]
+)
 def test_listings_of_real_servers(page: str) -> None:
     listing = parse_page(page, URL)
     assert listing is not None
@@ -94,6 +96,14 @@ def test_links_that_lead_elsewhere_are_no_entries() -> None:
     listing = parse_page(page, URL)
     assert listing is not None
     assert listing.entries == []
+
+
+def test_the_root_of_a_server() -> None:
+    links = '<a href="../">up</a><a href="/">root</a><a href="/x">x</a><a href="y/">y</a>'
+    page = f"<title>Index of /</title>{links}"
+    listing = parse_page(page, "http://lab.example/")
+    assert listing is not None
+    assert {entry.name for entry in listing.entries} == {"x", "y"}
 
 
 def test_names_are_decoded_byte_by_byte() -> None:
@@ -141,7 +151,9 @@ def test_json_listings() -> None:
     assert listing.entries[1].mtime_ns == 1_731_406_272 * 10**9
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"error": "x"}', '[{"name": "x"}]', '[{"name":"x","type":"file"}]'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", '{"error": "x"}', '[{"name": "x"}]', '[{"name":"x","type":"file"}]']
+)
 def test_other_json_is_no_listing(text: str) -> None:
     assert parse_json(text) is None or parse_json(text).entries == []  # type: ignore[union-attr]
 

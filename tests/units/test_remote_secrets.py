@@ -39,7 +39,12 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def complaints(layer: FsspecLayer) -> str:
     """All that a layer says when it is connected and asked, with tracebacks."""
     said = [layer.location(""), layer.location("a/b"), repr(layer.health())]
-    for call in (layer.connect, lambda: layer.scan("x"), lambda: layer.stat("y/z"), lambda: layer.open("top")):
+    for call in (
+        layer.connect,
+        lambda: layer.scan("x"),
+        lambda: layer.stat("y/z"),
+        lambda: layer.open("top"),
+    ):
         try:
             call()
         except (CopickfsError, OSError) as error:

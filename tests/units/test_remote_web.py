@@ -232,7 +232,7 @@ def test_a_change_between_two_reads_is_noticed(site: WebServer, layer: FsspecLay
         if change == "gone":
             path.unlink()
         else:
-            path.write_bytes(BIG[::-1] if change == "rewritten" else BIG[: 8_500_000])
+            path.write_bytes(BIG[::-1] if change == "rewritten" else BIG[:8_500_000])
         announced.clear()
         with pytest.raises(Stale):
             file.read(ByteRange(3 << 20, 4 << 20))
@@ -270,7 +270,10 @@ def test_a_server_without_ranges_is_read_as_a_whole_or_not_at_all(site: WebServe
         assert file.read(ByteRange(100, 200)) == BIG[100:200]
         assert len(site.requests) == asked
     before = layer.statistics().bytes_read
-    with contextlib.closing(layer.open("huge.bin")) as file, pytest.raises(OSError, match="cannot send a part"):
+    with (
+        contextlib.closing(layer.open("huge.bin")) as file,
+        pytest.raises(OSError, match="cannot send a part"),
+    ):
         file.read(ByteRange(10 << 30, (10 << 30) + 10))
     assert layer.statistics().bytes_read == before
     assert layer.health().state == "ok"
@@ -334,9 +337,7 @@ def test_a_hundred_askers_make_one_request(site: WebServer) -> None:
     layer.close()
 
 
-def test_a_server_without_listings_says_what_works(
-    site: WebServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_server_without_listings_says_what_works(site: WebServer, caplog: pytest.LogCaptureFixture) -> None:
     site.listing = ""
     layer = FsspecLayer("lab", site.url, timeout_s=5)
     layer.connect()
@@ -376,7 +377,9 @@ def test_a_page_is_no_listing(site: WebServer, layer: FsspecLayer) -> None:
     assert layer.stat("dir/deep").is_dir
 
 
-@pytest.mark.parametrize(("root", "message"), [("absent/", "no such directory"), ("big.bin", "not a directory")])
+@pytest.mark.parametrize(
+    ("root", "message"), [("absent/", "no such directory"), ("big.bin", "not a directory")]
+)
 def test_a_root_that_cannot_work_is_refused(site: WebServer, root: str, message: str) -> None:
     layer = FsspecLayer("lab", site.url + root)
     if root == "big.bin":
