@@ -43,8 +43,12 @@ class Fetcher(Protocol):
         """False while a call would fail at once."""
         ...
 
+    def hides(self, name: str) -> bool:
+        """True if the source may leave this name out of its listings."""
+        ...
+
     def scan(self, path: str) -> list[Found]:
-        """One directory."""
+        """One directory; in a store, with the zarr documents that the source may hide."""
         ...
 
     def tree(
@@ -105,9 +109,11 @@ class Catalogue:
         except AccessDenied:
             return self._object(path, wait=wait)
         found = listing.get(name)
-        if found is None:
-            raise NotFound(path)
-        return found
+        if found is not None:
+            return found
+        if self._fetcher.hides(name) and not store_of(directory):
+            return self._object(path, wait=wait)
+        raise NotFound(path)
 
     def listing(self, directory: str, *, wait: bool = True) -> Listing:
         """The complete listing of one directory. Raises like `found`, and `AccessDenied`."""

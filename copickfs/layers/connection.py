@@ -12,6 +12,7 @@ from copickfs.layers.sources import Counters, RangesIgnored
 from copickfs.layers.sources.faults import meaning
 from copickfs.layers.sources.opening import check_protocol, open_source
 from copickfs.layers.sources.redaction import Redactor, shown_url
+from copickfs.layers.sources.web_listing import may_be_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +41,7 @@ class Connection:
         self._name = name
         self._root_url = root_url
         self._fs_args = dict(fs_args)
+        self._is_web = root_url.startswith(("http://", "https://"))
         self._timeout_s = timeout_s
         self._redact = Redactor(root_url, self._fs_args)
         self._counters = Counters()
@@ -78,6 +80,10 @@ class Connection:
     def may_ask(self) -> bool:
         """False while a call would fail at once."""
         return not self._guard.is_down or self._guard.hint_s() <= 0
+
+    def hides(self, name: str) -> bool:
+        """True if the source may leave this name out of its listings."""
+        return self._is_web and may_be_hidden(name)
 
     def scan(self, path: str) -> list[Found]:
         """List one directory."""

@@ -32,7 +32,8 @@ def test_help_imports_no_command(sandbox: Sandbox) -> None:
     program = (
         "import sys; from copickfs.cli.main import group\n"
         "group(['--help'], standalone_mode=False)\n"
-        "print(sorted(m for m in sys.modules if m.startswith('copickfs.') or m in ('rich', 'trio', 'pydantic')))"
+        "heavy = ('rich', 'trio', 'pydantic')\n"
+        "print(sorted(m for m in sys.modules if m.startswith('copickfs.') or m in heavy))"
     )
     done = sandbox.finish([sandbox.python, "-c", program])
     assert done.stdout.splitlines()[-1] == "['copickfs.cli', 'copickfs.cli.main']"

@@ -12,42 +12,53 @@ import pytest
 
 from copickfs.demo import write_demo
 from tests.mounted.jobs import NOTICE, RUNS, Job
-from tests.sandbox import mounted_below, needs_root, state_of, wait_until
+from tests.sandbox import Sandbox, mounted_below, needs_root, state_of, wait_until
 
 
-@pytest.fixture(params=["sandbox", "ordinary_user"])
-def job(request: pytest.FixtureRequest) -> Job:
-    """Jobs of whoever runs the tests, usually root, and of an ordinary user."""
-    sandbox = request.getfixturevalue(request.param)
+def prepare(sandbox: Sandbox) -> Job:
     config = write_demo(sandbox.directory / "demo")
     sandbox.give_away()
     return Job(sandbox, config)
 
 
-def test_the_command_sees_the_mount_and_nobody_else(job: Job) -> None:
-    inside = f"ls {job.point}/ExperimentRuns; grep -c {job.point} /proc/self/mountinfo"
-    assert job.run("sh", "-c", inside).stdout == RUNS + "1\n"
-    job.require_private()
-    process = job.start("echo ready; exec sleep 1000")
-    assert mounted_below(job.sandbox.directory) == []
-    assert os.listdir(job.point) == []
+@pytest.fixture
+def job(sandbox: Sandbox) -> Job:
+    """Jobs of whoever runs the tests, usually root."""
+    return prepare(sandbox)
+
+
+@pytest.fixture(params=["sandbox", "ordinary_user"])
+def any_job(request: pytest.FixtureRequest) -> Job:
+    """The same, and jobs of an ordinary user: for all that has to do with namespaces."""
+    return prepare(request.getfixturevalue(request.param))
+
+
+def test_the_command_sees_the_mount_and_nobody_else(any_job: Job) -> None:
+    inside = f"ls {any_job.point}/ExperimentRuns; grep -c {any_job.point} /proc/self/mountinfo"
+    assert any_job.run("sh", "-c", inside).stdout == RUNS + "1\n"
+    any_job.require_private()
+    process = any_job.start("echo ready; exec sleep 1000")
+    assert mounted_below(any_job.sandbox.directory) == []
+    assert os.listdir(any_job.point) == []
     process.terminate()
     process.communicate(timeout=30)
-    job.gone()
+    any_job.gone()
 
 
-def test_a_mount_point_that_is_there_stays(job: Job) -> None:
-    job.point.mkdir(parents=True)
-    job.sandbox.give_away()
-    done = job.sandbox.run("run", job.config, job.point, "--", "ls", job.point / "ExperimentRuns")
-    assert (done.stdout, done.stderr, done.returncode) == (RUNS, job.notice, 0)
-    assert os.listdir(job.point) == []
+def test_a_mount_point_that_is_there_stays(any_job: Job) -> None:
+    any_job.point.mkdir(parents=True)
+    any_job.sandbox.give_away()
+    done = any_job.sandbox.run(
+        "run", any_job.config, any_job.point, "--", "ls", any_job.point / "ExperimentRuns"
+    )
+    assert (done.stdout, done.stderr, done.returncode) == (RUNS, any_job.notice, 0)
+    assert os.listdir(any_job.point) == []
 
 
-def test_the_user_stays_the_user(job: Job) -> None:
-    uid = job.sandbox.identity.get("user", os.getuid())
-    assert job.run("sh", "-c", "id -u; id -g").stdout == f"{uid}\n{uid}\n"
-    owner = job.run("stat", "-c", "%u", job.point / "copick_config.json").stdout
+def test_the_user_stays_the_user(any_job: Job) -> None:
+    uid = any_job.sandbox.identity.get("user", os.getuid())
+    assert any_job.run("sh", "-c", "id -u; id -g").stdout == f"{uid}\n{uid}\n"
+    owner = any_job.run("stat", "-c", "%u", any_job.point / "copick_config.json").stdout
     assert owner == f"{uid}\n"
 
 
@@ -144,35 +155,39 @@ def test_the_terminal_is_the_commands(job: Job) -> None:
     job.gone()
 
 
-def test_killed(job: Job) -> None:
+def test_killed(any_job: Job) -> None:
     """SIGKILL of ``copickfs run`` alone: the kernel ends daemon and command."""
-    process = job.start("trap '' TERM HUP INT; echo ready; exec sleep 1000")
+    process = any_job.start("trap '' TERM HUP INT; echo ready; exec sleep 1000")
     process.kill()
     process.communicate(timeout=30)
-    job.gone()
+    any_job.gone()
 
 
-def test_the_process_group_is_killed(job: Job) -> None:
+def test_the_process_group_is_killed(any_job: Job) -> None:
     """What a batch system does to a job step."""
-    process = job.start(f"ls {job.point} >/dev/null; echo ready; exec sleep 1000", start_new_session=True)
+    process = any_job.start(
+        f"ls {any_job.point} >/dev/null; echo ready; exec sleep 1000", start_new_session=True
+    )
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
-    job.gone()
+    any_job.gone()
 
 
-def test_everything_is_killed_at_once(job: Job) -> None:
+def test_everything_is_killed_at_once(any_job: Job) -> None:
     """A cgroup's end: nobody is left to clean up, but neither mount nor process can stay."""
-    job.require_private()
-    process = job.start("echo ready; exec sleep 1000")
-    job.kill_all()
+    any_job.require_private()
+    process = any_job.start("echo ready; exec sleep 1000")
+    any_job.kill_all()
     process.communicate(timeout=30)
-    wait_until(lambda: mounted_below(job.sandbox.directory) == [])
-    assert job.sandbox.run("status").stdout.find(str(job.point)) == -1
-    assert os.listdir(job.point) == []
-    again = job.sandbox.run("run", job.config, job.point, "--", "ls", job.point / "ExperimentRuns")
+    wait_until(lambda: mounted_below(any_job.sandbox.directory) == [])
+    assert any_job.sandbox.run("status").stdout.find(str(any_job.point)) == -1
+    assert os.listdir(any_job.point) == []
+    again = any_job.sandbox.run(
+        "run", any_job.config, any_job.point, "--", "ls", any_job.point / "ExperimentRuns"
+    )
     assert again.stdout == RUNS
-    job.point.rmdir()
-    job.point.parent.rmdir()
+    any_job.point.rmdir()
+    any_job.point.parent.rmdir()
 
 
 def test_a_daemon_that_dies_is_reported_and_the_command_goes_on(job: Job) -> None:
@@ -186,13 +201,13 @@ def test_a_daemon_that_dies_is_reported_and_the_command_goes_on(job: Job) -> Non
     job.gone()
 
 
-def test_children_that_stay_behind_do_not_keep_the_mount(job: Job) -> None:
-    script = f"(cd {job.point}/ExperimentRuns && exec sleep 3) >/dev/null 2>&1 & sleep 0.3; exit 6"
+def test_children_that_stay_behind_do_not_keep_the_mount(any_job: Job) -> None:
+    script = f"(cd {any_job.point}/ExperimentRuns && exec sleep 3) >/dev/null 2>&1 & sleep 0.3; exit 6"
     started = time.monotonic()
-    done = job.run("sh", "-c", script)
+    done = any_job.run("sh", "-c", script)
     assert done.returncode == 6
     assert time.monotonic() - started < 60
-    wait_until(lambda: not job.sandbox.leftovers(), what="the end of the child")
+    wait_until(lambda: not any_job.sandbox.leftovers(), what="the end of the child")
 
 
 def test_a_mount_that_fails_runs_nothing(job: Job) -> None:
@@ -205,58 +220,60 @@ def test_a_mount_that_fails_runs_nothing(job: Job) -> None:
     assert not (job.sandbox.directory / "ran").exists()
 
 
-def test_two_jobs_on_one_mount_point(job: Job) -> None:
+def test_two_jobs_on_one_mount_point(any_job: Job) -> None:
     """Tasks of an array job on one node: the end of the first must not take the mount from the second."""
-    job.require_private()
-    first = job.start(f"echo ready; sleep 1; ls {job.point}/ExperimentRuns")
-    second = job.start(f"echo ready; sleep 4; ls {job.point}/ExperimentRuns")
+    any_job.require_private()
+    first = any_job.start(f"echo ready; sleep 1; ls {any_job.point}/ExperimentRuns")
+    second = any_job.start(f"echo ready; sleep 4; ls {any_job.point}/ExperimentRuns")
     assert first.communicate(timeout=30)[0] == RUNS
     assert second.communicate(timeout=30)[0] == RUNS
-    for directory in (job.point, job.point.parent):
+    for directory in (any_job.point, any_job.point.parent):
         if directory.exists():  # the first made it, and found it in use when it ended
             directory.rmdir()
 
 
-def test_status_shows_jobs(job: Job) -> None:
-    job.require_private()
-    process = job.start(
-        f"echo ready; {sys.executable if not job.sandbox.identity else 'true'} -c pass; exec sleep 1000"
+def test_status_shows_jobs(any_job: Job) -> None:
+    any_job.require_private()
+    process = any_job.start(
+        f"echo ready; {sys.executable if not any_job.sandbox.identity else 'true'} -c pass; exec sleep 1000"
     )
-    done = job.sandbox.run("status", job.point)
+    done = any_job.sandbox.run("status", any_job.point)
     assert done.returncode == 0, done
-    assert f"{job.point} (private to a copickfs run)" in done.stdout
+    assert f"{any_job.point} (private to a copickfs run)" in done.stdout
     assert "mine" in done.stdout
-    refused = job.sandbox.run("umount", job.point)
+    refused = any_job.sandbox.run("umount", any_job.point)
     assert refused.returncode == 1
     assert "it ends with its command" in refused.stderr
     process.terminate()
     process.communicate(timeout=30)
-    job.gone()
+    any_job.gone()
 
 
 @needs_root
-def test_where_namespaces_are_not_permitted(job: Job) -> None:
+def test_where_namespaces_are_not_permitted(any_job: Job) -> None:
     """The mount is made for all to see, and still nothing stays behind."""
-    job.run_without_namespaces = True
-    process = job.start(f"ls {job.point}/ExperimentRuns >/dev/null && echo ready; exec sleep 1000")
-    assert mounted_below(job.sandbox.directory) == [str(job.point)]
+    any_job.run_without_namespaces = True
+    process = any_job.start(f"ls {any_job.point}/ExperimentRuns >/dev/null && echo ready; exec sleep 1000")
+    assert mounted_below(any_job.sandbox.directory) == [str(any_job.point)]
     process.terminate()
     _, errors = process.communicate(timeout=30)
     assert errors == NOTICE
-    job.gone()
-    process = job.start("echo ready; exec sleep 1000")
+    any_job.gone()
+    process = any_job.start("echo ready; exec sleep 1000")
     process.kill()
     process.communicate(timeout=30)
-    job.gone()
-    process = job.start("echo ready; exec sleep 1000")
-    job.kill_all()
+    any_job.gone()
+    process = any_job.start("echo ready; exec sleep 1000")
+    any_job.kill_all()
     process.communicate(timeout=30)
-    assert mounted_below(job.sandbox.directory) == [str(job.point)]
-    job.run_without_namespaces = False
-    again = job.sandbox.run("run", job.config, job.point, "--", "ls", job.point / "ExperimentRuns")
+    assert mounted_below(any_job.sandbox.directory) == [str(any_job.point)]
+    any_job.run_without_namespaces = False
+    again = any_job.sandbox.run(
+        "run", any_job.config, any_job.point, "--", "ls", any_job.point / "ExperimentRuns"
+    )
     assert again.stdout == RUNS
-    job.point.rmdir()
-    job.point.parent.rmdir()
+    any_job.point.rmdir()
+    any_job.point.parent.rmdir()
 
 
 def test_killed_before_the_command_runs(job: Job) -> None:

@@ -30,6 +30,10 @@ class Shelf:
         self.may_ask = True
         self.delay_s = 0.0
         self.denied: set[str] = set()
+        self.hides_dots = False
+
+    def hides(self, name: str) -> bool:
+        return self.hides_dots and name.startswith(".")
 
     def scan(self, path: str) -> list[Found]:
         self.asked.append(path)
@@ -265,6 +269,19 @@ def test_an_unlisted_directory_is_asked_for_each_name_once() -> None:
     assert catalogue.found("s.zarr").kind == DIRECTORY
     with pytest.raises(AccessDenied, match="read as zeros"):
         catalogue.found("s.zarr/.zarray")
+
+
+def test_a_name_that_listings_leave_out_is_asked_for_by_itself() -> None:
+    catalogue, shelf = make(ARRAY)
+    shelf.hides_dots = True
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            catalogue.found("dir/.meta")
+        with pytest.raises(NotFound):
+            catalogue.found("dir/plain")
+        with pytest.raises(NotFound):
+            catalogue.found("s.zarr/0/.zattrs")
+    assert [path for path in shelf.asked if path.startswith("?")] == ["?dir/.meta"]
 
 
 def test_a_waiter_does_not_wait_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ class GenericSource:
         """See `Source.scan`."""
         full = self._full(path)
         listing = []
-        for info in self._call("ls", attempt, full, detail=True):
+        for info in self._listed(full, attempt):
             attempt.progress()
             name = info["name"].rstrip("/")
             if name.strip("/") == full.strip("/"):
@@ -70,6 +70,27 @@ class GenericSource:
             if found is not None:
                 listing.append(self._completed(path, found, attempt))
         return listing
+
+    def _listed(self, full: str, attempt: Attempt) -> list[dict[str, Any]]:
+        """The answers of ``ls``, which in some file systems fails for one name that is just going away."""
+        try:
+            listed: list[dict[str, Any]] = self._call("ls", attempt, full, detail=True)
+        except FileNotFoundError as error:
+            if self._is_flat or self._call("info", attempt, full)["type"] != "directory":
+                raise
+            if not isinstance(meaning(error, "", ""), NotFound):
+                raise
+        else:
+            return listed
+        listed = []
+        for name in self._call("ls", attempt, full, detail=False):
+            attempt.progress()
+            try:
+                listed.append(self._call("info", attempt, name))
+            except FileNotFoundError as error:
+                if not isinstance(meaning(error, "", ""), NotFound):
+                    raise
+        return listed
 
     def tree(
         self, path: str, directories: list[str], attempt: Attempt, keep: Callable[[str, list[Found]], None]

@@ -81,7 +81,8 @@ class HttpSource:
 
     def scan(self, path: str, attempt: Attempt) -> list[Found]:
         """See `Source.scan`. Most servers tell no sizes: every file is asked for its own."""
-        return wait_for(self._loop, self._scan(path, attempt), attempt)
+        scan = self._with_documents if store_of(path) else self._scan
+        return wait_for(self._loop, scan(path, attempt), attempt)
 
     def tree(
         self, path: str, directories: list[str], attempt: Attempt, keep: Callable[[str, list[Found]], None]
@@ -154,6 +155,16 @@ class HttpSource:
         if listing.complete:
             return listing.entries
         return [found for found in await self._completed(path, listing.entries, attempt) if found is not None]
+
+    async def _with_documents(self, path: str, attempt: Attempt) -> list[Found]:
+        """A listing in a store, with the zarr documents: many servers list no dot-names."""
+        entries = await self._scan(path, attempt)
+        if any(found.name.startswith(".") for found in entries):
+            return entries
+        documents = [Found(name, FILE) for name in sorted(ARRAY_METADATA) if name.startswith(".")]
+        return entries + [
+            found for found in await self._completed(path, documents, attempt) if found is not None
+        ]
 
     async def _listed(self, path: str, attempt: Attempt) -> WebListing:
         async with self._request("GET", self._url(path, directory=True)) as response:

@@ -20,6 +20,7 @@ _TAG_START = re.compile(r"<a\s", re.IGNORECASE)
 _PLAIN = re.compile(r"[^/.:?#;&][^/:?#;&]*/?")
 """A link that is just a name."""
 
+_LEFT_OUT = re.compile(r"^\.|[~#]$|,[vt]$|^(?:RCS|CVS)$|^(?:HEADER|README)")
 _LONGEST_TAG = 8192
 _HEAD_CHARACTERS = 1 << 16
 _HEADING = re.compile(r"<(title|h1)\b[^>]*>(.*?)</\1", re.IGNORECASE | re.DOTALL)
@@ -97,7 +98,8 @@ def parse_json(text: str) -> WebListing | None:
         items = json.loads(text)
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             return None
-        return WebListing([_from_json(item) for item in items], complete=True)
+        known = [item for item in items if item["type"] != "other"]  # links that lead nowhere, devices
+        return WebListing([_from_json(item) for item in known], complete=True)
     except (ValueError, TypeError, KeyError):
         return None
 
@@ -107,6 +109,11 @@ def _from_json(item: dict[str, Any]) -> Found:
     if item["type"] == "directory":
         return Found(item["name"], DIRECTORY, 0, mtime_ns)
     return Found(item["name"], FILE, int(item["size"]), mtime_ns)
+
+
+def may_be_hidden(name: str) -> bool:
+    """True for names that web servers leave out of listings: nginx dot-names, Apache those and a few more."""
+    return _LEFT_OUT.search(name) is not None
 
 
 def http_date_ns(text: str) -> int:
