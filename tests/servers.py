@@ -110,7 +110,9 @@ class WebServer:
             it has answered, or has chosen not to.
         ranges: False: Range headers are ignored.
         listing: ``"html"``, ``"json"`` or ``""`` for none (403).
+        dot_names: False: listings leave out names that begin with a dot, as nginx's do.
         etags: False: no ETag is sent.
+        lengths: False: no Content-Length is sent with a file.
         requests: ``"METHOD /path"`` of every request, with its Range.
     """
 
@@ -120,6 +122,7 @@ class WebServer:
         self.fault: Callable[[WebHandler], bool] | None = None
         self.ranges = True
         self.listing = "html"
+        self.dot_names = True
         self.etags = True
         self.lengths = True
         self.requests: list[str] = []
@@ -268,7 +271,7 @@ class WebHandler(BaseHTTPRequestHandler):
             self.close_connection = self.close_connection or bool(cut_bytes) or not site.lengths
 
     def _send_listing(self, local: bytes) -> None:
-        names = sorted(os.listdir(local))
+        names = sorted(n for n in os.listdir(local) if self.server.site.dot_names or n[:1] != b".")
         if self.server.site.listing == "json":
             items = []
             for name in names:

@@ -284,6 +284,12 @@ def _ftp(name: str, text: str) -> Exception:
     return type(name, (Exception,), {})(text)
 
 
+def _windows(status: int, code: int) -> Exception:
+    error = OSError(code, "text")
+    error.ntstatus = status  # type: ignore[attr-defined]  # as smbprotocol has it
+    return error
+
+
 def _caused(error: Exception, cause: Exception) -> Exception:
     error.__cause__ = cause
     return error
@@ -319,6 +325,9 @@ MEANINGS: list[tuple[BaseException, type[Exception]]] = [
     (_caused(PermissionError("x"), _named("PermissionDenied")), ConfigError),
     (_named("NoCredentialsError"), ConfigError),
     (_ftp("error_perm", "530 login incorrect"), ConfigError),
+    (_windows(0xC0000033, 0), NotFound),
+    (_windows(0xC0000043, errno.EPERM), Unavailable),
+    (_caused(ValueError("failed to connect"), ConnectionRefusedError()), Unavailable),
     (NotFound("x"), NotFound),
     (Stale("x"), Stale),
 ]

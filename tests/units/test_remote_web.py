@@ -361,6 +361,31 @@ def test_a_server_without_listings_says_what_works(site: WebServer, caplog: pyte
     layer.close()
 
 
+@pytest.mark.parametrize("listing", ["html", "json"])
+def test_a_server_that_does_not_list_dot_names(site: WebServer, listing: str) -> None:
+    site.dot_names = False
+    site.listing = listing
+    (site.root / "dir/.meta").write_bytes(b"meta")
+    (site.root / "a.zarr/.zgroup").write_bytes(b"{}")
+    layer = FsspecLayer("lab", site.url, timeout_s=5)
+    layer.connect()
+    assert {e.name for e in layer.scan("a.zarr")} == {"0", ".zgroup"}
+    assert layer.stat("a.zarr/0/.zarray").size_bytes == len(CHUNK)
+    assert layer.stat("dir/.meta").size_bytes == 4
+    asked = len(site.requests)
+    for path in ("a.zarr/0/0/0/0", "a.zarr/0/0/0/1", "a.zarr/0/.zarray", "a.zarr/.zgroup", "dir/.meta"):
+        layer.stat_nowait(path)
+    for path in ("a.zarr/.zattrs", "a.zarr/0/.zattrs", "a.zarr/0/0/0/2", "a.zarr/0/0/.zgroup"):
+        with pytest.raises(NotFound):
+            layer.stat_nowait(path)
+    assert len(site.requests) == asked
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            layer.stat("dir/.absent")
+    assert len(site.requests) <= asked + 2
+    layer.close()
+
+
 def test_a_page_is_no_listing(site: WebServer, layer: FsspecLayer) -> None:
     page = b'<html><title>Our lab</title><body><a href="small.json">one of our files</a></body></html>'
 

@@ -57,6 +57,12 @@ _OUTAGES = frozenset(
     }
 )  # fmt: skip
 
+_SHARING_VIOLATION = 0xC0000043
+"""Somebody has the file open for himself alone; SMB has EPERM for it, but it passes."""
+
+_NAME_INVALID = 0xC0000033
+"""A name that SMB cannot have, though the server lists it."""
+
 _REFUSALS = frozenset(
     {
         "PermissionDenied", "HostKeyNotVerifiable", "KeyImportError", "IllegalUserName",  # asyncssh
@@ -92,8 +98,13 @@ def meaning(error: BaseException, path: str, text: str) -> Exception:
         return DeadlineExceeded(text)
     if any(map(is_refusal, _chain(error))):
         return ConfigError(text)
-    answer = None if any(map(_is_outage, _chain(error))) else _answer(error, path, text)
+    answer = None if is_outage(error) else _answer(error, path, text)
     return answer or Unavailable(text)
+
+
+def is_outage(error: BaseException) -> bool:
+    """True if the error, or one that led to it, is known to be an outage."""
+    return any(map(_is_outage, _chain(error)))
 
 
 def _answer(error: BaseException, path: str, text: str) -> Exception | None:
@@ -101,13 +112,11 @@ def _answer(error: BaseException, path: str, text: str) -> Exception | None:
     names = _class_names(error)
     for name in _ANSWERS.keys() & names:
         return _ANSWERS[name](path)
-    if "error_perm" in names and str(error).startswith("550"):
-        return NotFound(path)  # ftplib: the one code for all that is not there
     if isinstance(error, UnicodeError):
         return OSError(errno.EILSEQ, text)  # a library that insists on one encoding of names
-    if not isinstance(error, OSError):
-        return None
-    code = error.errno if error.errno is not None else _errno_of_class(error)
+    code = _errno_of(error) if isinstance(error, OSError) else 0
+    if "error_perm" in names and str(error).startswith("550"):
+        code = errno.ENOENT  # ftplib: the one answer for all that is not there
     if code in _BY_ERRNO:
         return _BY_ERRNO[code](path)
     return OSError(code, text) if code in _PASSED_ON else None
@@ -121,6 +130,8 @@ def _known(error: CopickfsError, text: str) -> Exception:
 
 def _is_outage(error: BaseException) -> bool:
     if isinstance(error, ConnectionError | TimeoutError | EOFError | socket.gaierror | ssl.SSLError):
+        return True
+    if getattr(error, "ntstatus", None) == _SHARING_VIOLATION:
         return True
     return bool(_class_names(error) & _OUTAGES)
 
@@ -138,7 +149,11 @@ def _class_names(error: BaseException) -> set[str]:
     return {cls.__name__ for cls in type(error).__mro__}
 
 
-def _errno_of_class(error: OSError) -> int:
+def _errno_of(error: OSError) -> int:
+    if getattr(error, "ntstatus", None) == _NAME_INVALID:
+        return errno.ENOENT
+    if error.errno is not None:
+        return error.errno
     for cls, code in (
         (FileNotFoundError, errno.ENOENT),
         (NotADirectoryError, errno.ENOTDIR),

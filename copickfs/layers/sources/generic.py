@@ -73,12 +73,12 @@ class GenericSource:
 
     def _listed(self, full: str, attempt: Attempt) -> list[dict[str, Any]]:
         """The answers of ``ls``, which in some file systems fails for one name that is just going away."""
+        listed: list[dict[str, Any]]
         try:
-            listed: list[dict[str, Any]] = self._call("ls", attempt, full, detail=True)
-        except FileNotFoundError as error:
-            if self._is_flat or self._call("info", attempt, full)["type"] != "directory":
-                raise
-            if not isinstance(meaning(error, "", ""), NotFound):
+            listed = self._call("ls", attempt, full, detail=True)
+        except Exception as error:
+            absent = isinstance(meaning(error, "", ""), NotFound)
+            if not absent or self._is_flat or self._call("info", attempt, full)["type"] != "directory":
                 raise
         else:
             return listed
@@ -87,7 +87,7 @@ class GenericSource:
             attempt.progress()
             try:
                 listed.append(self._call("info", attempt, name))
-            except FileNotFoundError as error:
+            except Exception as error:
                 if not isinstance(meaning(error, "", ""), NotFound):
                     raise
         return listed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import ConfigError
-from copickfs.layers.sources.faults import is_refusal
+from copickfs.layers.sources.faults import is_outage, is_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +45,8 @@ def open_source(root_url: str, fs_args: Mapping[str, Any], counters: Counters, t
     try:
         fs, root = fsspec.core.url_to_fs(root_url, **{"skip_instance_cache": True, **defaults, **fs_args})
     except (TypeError, ValueError) as error:
+        if is_outage(error):
+            raise
         raise ConfigError(f"fsspec refuses 'root' or 'fs_args': {error}") from None
     except PermissionError as error:
         raise ConfigError(f"the server refuses the credentials: {error}") from None
