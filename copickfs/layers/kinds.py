@@ -83,7 +83,7 @@ def _build_filesystem(config: Any, context: BuildContext) -> Layer:
 def _refuse(config: Any, _context: BuildContext) -> Layer:
     raise ConfigError(
         f"layers of kind {config.config_type!r} cannot be mounted by this version of copickfs; "
-        f"take {config.layer_name!r} out of 'layers' to mount the others"
+        f"leave {config.layer_name!r} out to mount the others"
     )
 
 

@@ -49,8 +49,31 @@ class LinkRules:
             return False
         return not (stat.S_ISDIR(target.st_mode) and self._leads_back(path, target))
 
+    def lstat(self, path: str, full: str) -> os.stat_result:
+        """`os.lstat`; in a confined layer of what is certainly inside of it.
+
+        A directory on the way may have become a link out of the layer since it was looked at.
+
+        Raises:
+            AccessDenied: It has.
+        """
+        if not self._confined:
+            return os.lstat(full)
+        descriptor = os.open(full, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            self.check_descriptor(path, descriptor)
+            return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def check_descriptor(self, path: str, descriptor: int) -> None:
+        """Check what an open descriptor really is. Raises `AccessDenied`, as `check_inside`."""
+        if self._confined and not self._inside(os.readlink(f"/proc/self/fd/{descriptor}")):
+            self._report(path)
+            raise AccessDenied(errno.EACCES, f"layer {self._layer}: {path!r} leads out of the layer")
+
     def check_inside(self, path: str, full: str) -> None:
-        """Check what a file or link really is, now that it is open or about to be told.
+        """Check where a path really leads.
 
         Raises:
             AccessDenied: The layer is confined, and this is outside of it.

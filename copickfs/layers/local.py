@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _new = tuple.__new__  # a tenth of a microsecond an entry less than the named tuple's own constructor
 
+_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _INLINE_ENTRIES = 10_000
 """A longer listing is left to a worker thread: the event loop would stand still for it."""
 
@@ -72,6 +73,7 @@ class LocalLayer(BaseLayer):
         self._patient = False
         self.inline_reads: bool | None = None
         self._foreign: tuple[str, ...] = ()
+        self._linked: set[str] = set()
         self._lock = threading.Lock()
         self.requests = 0
         self.bytes_read = 0
@@ -84,7 +86,7 @@ class LocalLayer(BaseLayer):
         self.inline_reads = True if mounts.is_memory(fs_type) else None
         if self._watch and not self._patient:
             try:
-                self._watcher = Watcher(self.name, self._announce)
+                self._watcher = Watcher(self.name, self.root, self._announce)
             except OSError as error:
                 _log.info("layer %s: no inotify (%s); changes are polled for", self.name, error.strerror)
 
@@ -105,7 +107,7 @@ class LocalLayer(BaseLayer):
         if self._watcher is not None and directory not in self._watcher.watched:
             self._watcher.add(directory, self._prefix + directory)
         try:
-            status = os.lstat(full)
+            status = self._links.lstat(path, full)
         except FileNotFoundError:
             self._root.check()
             raise NotFound(path) from None
@@ -125,17 +127,22 @@ class LocalLayer(BaseLayer):
             self._watcher.add(path, full)
         descriptor = self._open_directory(path, full, inline=limit is not None)
         try:
+            self._links.check_descriptor(path, descriptor)
             self._root.check()
             return self._entries(path, descriptor, limit)
         finally:
             os.close(descriptor)
 
     def open(self, path: str) -> LocalFile:
-        """See `Layer.open`. Never waits for a FIFO's other end; only regular files are opened."""
+        """See `Layer.open`. Never waits for a FIFO's other end."""
+        return self._open_file(path, inline=False)
+
+    def _open_file(self, path: str, *, inline: bool) -> LocalFile:
         self.requests += 1
         full = self._prefix + path if path else self.root
         try:
-            descriptor = os.open(full, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+            # Nobody knows where a link leads, so the event loop does not follow one.
+            descriptor = os.open(full, _OPEN_FLAGS | (os.O_NOFOLLOW if inline else 0))
         except FileNotFoundError:
             if os.path.lexists(full):
                 raise  # a dangling link: it hides lower layers, so this must not be a NotFound
@@ -143,8 +150,12 @@ class LocalLayer(BaseLayer):
             raise NotFound(path) from None
         except NotADirectoryError:
             raise NotADirectory(path) from None
+        except OSError as error:
+            if inline and error.errno == errno.ELOOP:
+                raise WouldBlock(self.name) from None
+            raise
         try:
-            self._links.check_inside(path, f"/proc/self/fd/{descriptor}")
+            self._links.check_descriptor(path, descriptor)
             status = os.fstat(descriptor)
         except BaseException:
             os.close(descriptor)
@@ -176,11 +187,13 @@ class LocalLayer(BaseLayer):
         """See `Layer.open_nowait`."""
         if self._may_wait(path):
             raise WouldBlock(self.name)
-        return self.open(path)
+        return self._open_file(path, inline=True)
 
     def ttl_s(self, directory: str) -> float:
         """Long where changes are announced, else a second."""
-        return LISTED_TTL_S if self._watcher is not None and self._watcher.covers(directory) else POLLED_TTL_S
+        if self._watcher is None or not self._watcher.covers(directory) or self._is_linked(directory):
+            return POLLED_TTL_S
+        return LISTED_TTL_S
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """See `Layer.subscribe`."""
@@ -285,7 +298,18 @@ class LocalLayer(BaseLayer):
         if status.st_dev != self._root.device and mounts.is_network(mounts.type_of_device(status.st_dev)):
             with self._lock:
                 self._foreign = tuple({*self._foreign, path})
+        if stat.S_ISDIR(status.st_mode):
+            self._linked.add(path)
         return self._entry(name, status, volatile=True)
+
+    def _is_linked(self, directory: str) -> bool:
+        """True at and below a directory reached through a link, whose way there nobody watches."""
+        linked = self._linked
+        while linked and directory:
+            if directory in linked:
+                return True
+            directory = directory.rpartition("/")[0]
+        return False
 
     def _announce(self, path: str) -> None:
         for callback in self._callbacks:

@@ -109,7 +109,12 @@ class LayerManager:
     def _build(self, layer_config: Any, context: BuildContext) -> Layer:
         try:
             return build_layer(layer_config, context)
-        except ConfigError as error:
+        except ValueError as error:
+            if not isinstance(error, ConfigError):
+                file, key = self.config.where(layer_config.layer_name, "root")
+                raise ConfigError(
+                    f"not a path that a file system can have: {error}", file=file, key=key
+                ) from None
             if error.file is not None:
                 raise
             file, key = self.config.where(layer_config.layer_name, "config_type")

@@ -10,6 +10,7 @@ Thread-safe. One thread per watcher; it ends with `close`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 MAX_WATCHES = 65_536
 """Watches one layer takes of the user's limit, which all programs of the user share."""
 
+_ROOT_CHECK_MS = 500
 _SETTLE_MS = 10
 """A pause after the first event, so that a burst of writes is announced once."""
 
@@ -34,6 +36,7 @@ class Watcher:
 
     Args:
         name: Name of the layer, for the thread and the log.
+        root: The layer's directory. Another one in its place is noticed within a second.
         callback: Called in the watcher's thread with the path of what changed; ``""`` if events
             were lost and anything may have changed.
         max_watches: Bound on the number of watched directories.
@@ -45,7 +48,9 @@ class Watcher:
         OSError: The user has no inotify instance left.
     """
 
-    def __init__(self, name: str, callback: Callable[[str], None], max_watches: int = MAX_WATCHES) -> None:
+    def __init__(
+        self, name: str, root: str, callback: Callable[[str], None], max_watches: int = MAX_WATCHES
+    ) -> None:
         import inotify_simple
 
         flags = inotify_simple.flags
@@ -55,6 +60,8 @@ class Watcher:
         )  # fmt: skip
         self._flags = flags
         self._callback = callback
+        self._root = root
+        self._identity = self._identify()
         self._max_watches = max_watches
         self._lock = threading.Lock()
         self.watched: dict[str, int] = {}
@@ -125,7 +132,9 @@ class Watcher:
         poll.register(self._inotify.fileno(), select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         try:
-            while not any(descriptor == self._wake for descriptor, _events in poll.poll()):
+            while not any(descriptor == self._wake for descriptor, _events in poll.poll(_ROOT_CHECK_MS)):
+                if self._identify() != self._identity:
+                    self._start_anew()
                 changed = self._changed(self._inotify.read(timeout=0, read_delay=_SETTLE_MS))
                 for path in changed:
                     try:
@@ -135,6 +144,24 @@ class Watcher:
         finally:
             self._inotify.close()
             os.close(self._wake)
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._root)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _start_anew(self) -> None:
+        """Another directory has taken the place of the root: the watches are of the one before."""
+        with self._lock:
+            self._identity = self._identify()
+            for watch in self._paths_of:
+                with contextlib.suppress(OSError):
+                    self._inotify.rm_watch(watch)
+            self._paths_of.clear()
+            self.watched.clear()
+        self._callback("")
 
     def _changed(self, events: Iterable[Any]) -> dict[str, None]:
         """The distinct paths that ``events`` are about, in order."""
@@ -163,7 +190,7 @@ class Watcher:
 
     def _forget_moved(self, moved: list[str]) -> None:
         """Drop the watches of directories that are no longer where their paths say."""
-        prefixes = tuple(path + "/" for path in moved)
+        prefixes = tuple(path + "/" if path else "" for path in moved)
         gone = [p for p in self.watched if p in moved or p.startswith(prefixes)]
         for path in gone:
             watch = self.watched.pop(path)

@@ -8,9 +8,11 @@ import stat
 from typing import TYPE_CHECKING
 
 import pyfuse3
+import trio
 
 from copickfs import paths
 from copickfs.errors import NotADirectory, NotFound, Stale, WouldBlock
+from copickfs.layers.base import POLLED_TTL_S
 from copickfs.model import Entry, EntryKind
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class _Stream:
         self.path = path
         self.entries: list[Entry] | None = None
         self.ttl_s = 0.0
+        self.news = -1
+        self.until_s = 0.0
 
 
 class Directories:
@@ -112,8 +116,13 @@ class Directories:
         """Answer entries from ``offset`` on until the kernel's buffer is full."""
         stream = self._streams[handle]
         if offset == 0 or stream.entries is None:
+            stream.news = self._view.news
+            stream.until_s = trio.current_time() + POLLED_TTL_S
             listing = await self._list(stream.path)
             stream.entries, stream.ttl_s = listing.entries, listing.ttl_s
+        if stream.news != self._view.news or trio.current_time() > stream.until_s:
+            # The listing is older than the news: the kernel may show it, but must not keep it.
+            stream.ttl_s = 0.0
         entries = stream.entries
         for position in range(offset, 2):  # "." and ".." come first
             number = stream.number if position == 0 else self._inodes.parent(stream.number)

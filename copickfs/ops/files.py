@@ -65,22 +65,29 @@ class Files:
             file, layer = await self._open(path)
         except IsADirectory:
             raise Stale(f"a directory has taken the place of {path!r}") from None
-        handle = next(self._next_handle)
-        if not stat.S_ISREG(file.entry.mode):
+        try:
+            direct_io, keep_cache = self._how(number, path, file, layer)
+        except BaseException:
             file.close()
-            raise Stale(f"something else has taken the place of {path!r}")
-        if not self._inodes.is_of(number, file.entry.identity):
-            # Another file has taken the place since the name was looked up. It is read whole, around the
-            # pages and past the size that the kernel has of the one before.
-            direct_io, keep_cache = True, False
-        else:
-            told = self._inodes.told(number) == file.entry.look
-            direct_io, keep_cache = self._pages.on_open(number, path, file, layer, told=told)
-        if self._inodes.told(number) != file.entry.look:
-            with contextlib.suppress(OSError):
-                pyfuse3.invalidate_inode(number, attr_only=True)
+            raise
+        handle = next(self._next_handle)
         self._handles[handle] = _Handle(number, file, layer, direct_io=direct_io)
         return pyfuse3.FileInfo(fh=handle, direct_io=direct_io, keep_cache=keep_cache)
+
+    def _how(self, number: int, path: str, file: LayerFile, layer: Layer) -> tuple[bool, bool]:
+        """How a file just opened is to be read: ``(direct_io, keep_cache)``."""
+        if not stat.S_ISREG(file.entry.mode):
+            raise Stale(f"something else has taken the place of {path!r}")
+        same = self._inodes.is_of(number, file.entry.identity)
+        told = self._inodes.told(number) == file.entry.look
+        if not told:
+            with contextlib.suppress(OSError):
+                pyfuse3.invalidate_inode(number, attr_only=True)
+        if not same:
+            # Another file has taken the place since the name was looked up. It is read whole, around the
+            # pages and past the size that the kernel has of the one before.
+            return True, False
+        return self._pages.on_open(number, path, file, layer, told=told)
 
     async def _open(self, path: str) -> tuple[LayerFile, Layer]:
         try:

@@ -32,7 +32,7 @@ TURN_NS = 2_000_000
 QUIET_S = 0.002
 """How long no request must have come before work that was put off is done."""
 
-_KEEPER_S = 0.05
+_KEEPER_S = 0.25
 
 
 class Turn:

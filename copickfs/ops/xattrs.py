@@ -52,8 +52,8 @@ class Xattrs:
         return [f"{PREFIX}{name}".encode() for name in found]
 
     async def _ask(self, find: Callable[[View, str], dict[str, str]], path: str) -> dict[str, str]:
-        lane = self._view.layers[-1].name if self._view.layers else ""
-        return await self._lanes.call(lane, find, self._view, path)
+        # Several layers may be asked, so this is no layer's lane.
+        return await self._lanes.call("xattrs", find, self._view, path)
 
 
 def attributes_of_winner(view: View, path: str) -> dict[str, str]:

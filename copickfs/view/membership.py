@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import stat
+import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,6 +72,7 @@ class Membership:
         self._root = _Directory(_Progress(tuple(layers), len(layers), complete=True), math.inf)
         self._known: dict[str, _Directory] = {"": self._root}
         self.news = 0
+        self._lock = threading.Lock()
         for layer in layers:
             layer.subscribe(self.announce)
 
@@ -105,8 +107,6 @@ class Membership:
             news: `news` as it was before the listings were taken: what was announced since then
                 may be missing in them.
         """
-        if news != self.news:
-            return
         members: dict[str, list[Layer]] = {}
         ended: set[str] = set()
         for layer, entries in listings:
@@ -119,19 +119,26 @@ class Membership:
                     if name.endswith(paths.STORE_SUFFIX):
                         ended.add(name)
         expires_s = time.monotonic() + ttl_s
-        known = self._known
-        if len(known) + len(members) > _MAX_DIRECTORIES:
-            known = self._known = {"": self._root}
-        for name, layers in members.items():
-            progress = _Progress(tuple(layers), len(listings), complete=True)
-            known[f"{path}/{name}" if path else name] = _Directory(progress, expires_s)
+        learned = {
+            f"{path}/{name}" if path else name: _Directory(
+                _Progress(tuple(layers), len(listings), complete=True), expires_s
+            )
+            for name, layers in members.items()
+        }
+        with self._lock:
+            if news != self.news:
+                return
+            if len(self._known) + len(learned) > _MAX_DIRECTORIES:
+                self._known = {"": self._root}
+            self._known.update(learned)
 
     def announce(self, path: str) -> None:
         """``path`` came, went or changed in a layer; ``""``: anything may have."""
-        self.news += 1
-        # What is below a known directory is known only if the directory itself is.
-        if not path or path in self._known:
-            self._known = {"": self._root}
+        with self._lock:
+            self.news += 1
+            # What is below a known directory is known only if the directory itself is.
+            if not path or path in self._known:
+                self._known = {"": self._root}
 
     def forget(self, path: str) -> bool:
         """Forget what is known of ``path`` and below; True if there was anything to forget."""

@@ -128,6 +128,11 @@ class View:
                 return space
         return None
 
+    @property
+    def news(self) -> int:
+        """How many changes the layers have announced; never blocks."""
+        return self._membership.news
+
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Call ``callback(path)`` after ``path`` may have changed; ``""`` stands for everything."""
         for layer in self.layers:

@@ -5,6 +5,7 @@ Before each change the old state is looked at and read, so that the kernel has i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -280,3 +281,31 @@ def test_steady_changes_do_not_fall_behind(project: Stack) -> None:
             assert time.monotonic() - overwritten < SEEN_WITHIN_S
             time.sleep(0.01)
         wait_until(lambda: path.read_bytes() == b"149", SEEN_WITHIN_S, "the last value")
+
+
+def test_what_changes_while_a_directory_is_read_is_not_kept_as_it_was(stack: Stack) -> None:
+    """The kernel asks for a long listing in pieces; the later ones are older than the news."""
+    for index in range(3_000):
+        put(stack.low / "many" / f"{index:04}.json", b"x")
+    many = stack.mount() / "many"
+    with os.scandir(many) as entries:
+        seen = [next(entries) for _ in range(5)]
+        changed = sorted({f"{index:04}.json" for index in range(3_000)} - {entry.name for entry in seen})[
+            ::60
+        ]
+        with stack.changing():
+            for position, name in enumerate(changed):
+                if position % 2:
+                    (stack.low / "many" / name).unlink()
+                else:
+                    put(stack.low / "many" / name, b"longer")
+        time.sleep(1)
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                entry.stat()
+
+    def as_it_is() -> bool:
+        sizes = [(many / name).stat().st_size if (many / name).exists() else None for name in changed]
+        return sizes == [None if position % 2 else 6 for position in range(len(changed))]
+
+    wait_until(as_it_is, SEEN_WITHIN_S, "the state on the disk")

@@ -120,7 +120,9 @@ def test_signals_reach_the_command(job: Job) -> None:
 
 def test_stop_and_continue(job: Job) -> None:
     """A shell's job control: the whole job stops, and goes on."""
-    process = job.start("trap 'echo went on; exit 4' CONT; echo ready; while :; do sleep 0.05; done")
+    # A process group of its own, with its parent outside: the kernel does not stop orphaned groups.
+    script = "trap 'echo went on; exit 4' CONT; echo ready; while :; do sleep 0.05; done"
+    process = job.start(script, process_group=0)
     command = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[-1])
     process.send_signal(signal.SIGTSTP)
     wait_until(lambda: state_of(command) == "T", what="the command to stop")

@@ -246,7 +246,7 @@ def test_a_moved_directory_is_not_taken_for_the_one_at_its_old_path(
 def test_a_watcher_at_its_bound_says_that_it_does_not_cover(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name).mkdir()
-    watcher = Watcher("lab", lambda _path: None, max_watches=2)
+    watcher = Watcher("lab", str(tmp_path), lambda _path: None, max_watches=2)
     for name in "abc":
         watcher.add(name, str(tmp_path / name))
     assert [watcher.covers(name) for name in ("a", "b", "c", "c/d")] == [True, True, False, False]
@@ -265,3 +265,52 @@ def test_the_type_of_a_device_is_read_from_the_mount_table(tmp_path: Path) -> No
     assert mounts.type_of_device(tmp_path.stat().st_dev)
     assert mounts.type_of_device(os.makedev(4000, 4000)) == ""
     assert mounts.unescape(r"/a\040b\134c") == "/a b\\c"
+
+
+def test_what_lies_behind_a_linked_directory_is_believed_for_a_second_only(
+    tmp_path: Path, connect: Callable[..., LocalLayer]
+) -> None:
+    (tmp_path / "elsewhere" / "Picks").mkdir(parents=True)
+    (tmp_path / "root" / "plain").mkdir(parents=True)
+    (tmp_path / "root" / "run").symlink_to(tmp_path / "elsewhere")
+    layer = connect(tmp_path / "root", watch=True)
+    for path in ("", "plain", "run", "run/Picks"):
+        layer.stat(path)
+        layer.scan(path)
+    assert [layer.ttl_s(path) for path in ("plain", "run", "run/Picks")] == [
+        LISTED_TTL_S, POLLED_TTL_S, POLLED_TTL_S,
+    ]  # fmt: skip
+
+
+def test_another_directory_in_the_place_of_the_root_is_noticed(
+    tmp_path: Path, connect: Callable[..., LocalLayer]
+) -> None:
+    root = tmp_path / "above" / "root"
+    (root / "a").mkdir(parents=True)
+    layer = connect(root, watch=True)
+    news = News()
+    layer.subscribe(news.paths.append)
+    layer.scan("")
+    layer.scan("a")
+    (tmp_path / "above").rename(tmp_path / "old")
+    (root / "a").mkdir(parents=True)
+    news.wait_for("")
+    layer.scan("a")
+    (root / "a" / "new").write_text("")
+    news.wait_for("a/new")
+
+
+def test_a_confined_layer_is_not_left_through_a_directory_that_becomes_a_link(
+    tmp_path: Path, connect: Callable[..., LocalLayer]
+) -> None:
+    (tmp_path / "secret" / "inner").mkdir(parents=True)
+    (tmp_path / "secret" / "inner" / "key").write_text("k")
+    root = tmp_path / "root"
+    root.mkdir()
+    layer = connect(root, confined=True)
+    (root / "d").symlink_to(tmp_path / "secret")  # it was a directory when the kernel asked for it
+    for refused in (layer.scan, layer.stat):
+        with pytest.raises(AccessDenied):
+            refused("d/inner")
+    with pytest.raises(AccessDenied):
+        layer.open("d/inner/key")

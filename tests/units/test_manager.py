@@ -64,7 +64,7 @@ def test_kinds_of_later_versions_are_accepted_and_refused_when_mounted(
     tmp_path: Path, layer: dict[str, object]
 ) -> None:
     config = parse(stack(tmp_path, disk={}, later=layer), base_directory=tmp_path, file="c.json")
-    with pytest.raises(ConfigError, match=r"^c.json: layer_configs.later.config_type: .*take 'later' out"):
+    with pytest.raises(ConfigError, match=r"^c.json: layer_configs.later.config_type: .*leave 'later' out"):
         LayerManager(config)
 
 
