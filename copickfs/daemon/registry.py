@@ -14,7 +14,7 @@ import stat
 from typing import TYPE_CHECKING, Any, Self
 
 from copickfs.daemon.process import Process
-from copickfs.daemon.userdirs import runtime_directories, runtime_directory
+from copickfs.daemon.userdirs import own_runtime_directories, runtime_directories, runtime_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,13 +87,15 @@ class Registration:
 def living() -> list[Record]:
     """The records of running daemons; this user's records of dead ones are removed on the way."""
     records = []
+    own = own_runtime_directories()
     for directory in runtime_directories():
-        own = directory.stat().st_uid == os.getuid()
         for file in sorted(directory.glob("*.json")):
+            if not file.stem.isdigit():
+                continue
             record = _read(file)
             if record is not None:
                 records.append(record)
-            elif own:
+            elif directory in own:
                 with contextlib.suppress(OSError):
                     file.unlink()
     return records

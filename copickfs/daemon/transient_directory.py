@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from copickfs.errors import MountError
 
+_MAX_ATTEMPTS = 100
+
 
 class MadeDirectory(NamedTuple):
     """A directory that is there for as long as it is needed.
@@ -36,45 +38,53 @@ def make_directory(path: str) -> MadeDirectory:
     Raises:
         MountError: It cannot be made.
     """
-    while True:
-        made = _make_missing(path)
+    for _ in range(_MAX_ATTEMPTS):
         try:
+            made = _make_missing(path)
             lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:  # removed in between by the mount that had made it
             continue
         except OSError as error:
-            raise MountError(f"{path}: the mount point cannot be used: {error.strerror}") from None
+            raise MountError(f"{path}: the mount point cannot be made or used: {error.strerror}") from None
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(lock, fcntl.LOCK_SH)
-        if os.path.exists(path):  # noqa: PTH110
+        if _is_at(lock, path):
             return MadeDirectory(made, lock)
         os.close(lock)
+    raise MountError(f"{path}: the mount point is removed as often as it is made")
 
 
 def remove_directories(made: tuple[str, ...], lock: int | None) -> None:
-    """Remove what `make_directory` made, unless somebody else mounts there. Never raises."""
-    if not made:
+    """Remove what `make_directory` made, unless somebody else mounts there. Never raises.
+
+    May be called again, also when others have made the same directories anew.
+    """
+    if not made or lock is None:
         return
     with contextlib.suppress(OSError):
-        if lock is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for directory in made:
-            os.rmdir(directory)  # noqa: PTH106
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(lock, made[0]):
+            for directory in made:
+                os.rmdir(directory)  # noqa: PTH106
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    """True if ``path`` is still the directory that is open."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116
+    except FileNotFoundError:
+        return False
 
 
 def _make_missing(path: str) -> tuple[str, ...]:
+    missing = []
+    current = path
+    while not os.path.lexists(current):
+        missing.append(current)
+        current = os.path.dirname(current)  # noqa: PTH120
     made: list[str] = []
-    missing = path
-    parents = []
-    while not os.path.lexists(missing):
-        parents.append(missing)
-        missing = os.path.dirname(missing)  # noqa: PTH120
-    for directory in reversed(parents):
-        try:
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):
             os.mkdir(directory)  # noqa: PTH102
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise MountError(f"{path}: the mount point cannot be made: {error.strerror}") from None
-        made.insert(0, directory)
+            made.insert(0, directory)
     return tuple(made)

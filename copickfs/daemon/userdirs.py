@@ -20,7 +20,7 @@ def runtime_directory() -> Path:
         MountError: It cannot be made, or somebody else has made it.
     """
     faults = []
-    for directory in _own_runtime_directories():
+    for directory in own_runtime_directories():
         try:
             directory.mkdir(mode=0o700, exist_ok=True)
             _require_private(directory)
@@ -33,7 +33,7 @@ def runtime_directory() -> Path:
 
 def runtime_directories() -> list[Path]:
     """Every directory that may hold state files this user can read; for root those of all users."""
-    found = list(_own_runtime_directories())
+    found = list(own_runtime_directories())
     owner = None if os.getuid() == 0 else os.getuid()
     if os.getuid() == 0:
         with contextlib.suppress(OSError):
@@ -41,6 +41,15 @@ def runtime_directories() -> list[Path]:
         places = Path(tempfile.gettempdir()).glob("copickfs-*")
         found += sorted(place for place in places if place.name.removeprefix("copickfs-").isdigit())
     return [directory for directory in dict.fromkeys(found) if _is_private(directory, owner)]
+
+
+def own_runtime_directories() -> list[Path]:
+    """The places for this user's state files, the preferred one first."""
+    uid = os.getuid()
+    xdg = os.environ.get("XDG_RUNTIME_DIR")
+    bases = [Path(xdg)] if xdg else []
+    bases.append(_SYSTEM_RUNTIME if uid == 0 else _SYSTEM_RUNTIME / "user" / str(uid))
+    return [*(base / "copickfs" for base in bases), Path(tempfile.gettempdir()) / f"copickfs-{uid}"]
 
 
 def default_log_file(mountpoint: str) -> Path:
@@ -58,14 +67,6 @@ def default_log_file(mountpoint: str) -> Path:
     except (OSError, RuntimeError):  # no home, or one that is read-only, as in many a cluster job
         pass
     return _temporary_directory("copickfs-log") / f"{name}.log"
-
-
-def _own_runtime_directories() -> list[Path]:
-    uid = os.getuid()
-    xdg = os.environ.get("XDG_RUNTIME_DIR")
-    bases = [Path(xdg)] if xdg else []
-    bases.append(_SYSTEM_RUNTIME if uid == 0 else _SYSTEM_RUNTIME / "user" / str(uid))
-    return [*(base / "copickfs" for base in bases), Path(tempfile.gettempdir()) / f"copickfs-{uid}"]
 
 
 def _temporary_directory(prefix: str) -> Path:

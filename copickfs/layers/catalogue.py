@@ -141,10 +141,10 @@ class Catalogue:
         self._announce(path or "")
 
     def _is_fresh(self, kept: Kept) -> bool:
-        now_s = time.monotonic()
-        if kept.is_trusted and now_s - kept.fetched_s < self._ttl_s:
-            return True
-        return now_s < kept.retry_s or not self._fetcher.may_ask
+        return self._is_young(kept) or time.monotonic() < kept.retry_s or not self._fetcher.may_ask
+
+    def _is_young(self, kept: Kept) -> bool:
+        return kept.is_trusted and time.monotonic() - kept.fetched_s < self._ttl_s
 
     def _first(self, directory: str, *, wait: bool) -> Kept:
         """The first listing of a directory, for which those above it are listed first."""
@@ -170,6 +170,9 @@ class Catalogue:
         return self._flights.run(("list", origin), lambda: self._load(origin), self._wait_s)
 
     def _load(self, origin: str) -> Kept:
+        landed = self._memory.find(origin)  # by another flight, after this caller had looked
+        if landed is not None and landed.origin == origin and self._is_young(landed):
+            return landed
         try:
             entries = self._sifted(origin, self._fetcher.scan(origin))
             listings = {"": Listing(entries)}
@@ -203,6 +206,7 @@ class Catalogue:
         if not origin:
             raise Unavailable(f"layer {self._name}: its root is gone")
         above = split(origin)[0]
+        self._memory.distrust(above)
         kept = self._memory.find(above)
         with contextlib.suppress(NotFound, NotADirectory):
             self._fetch(above if kept is None else kept.origin)

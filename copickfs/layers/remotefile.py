@@ -95,6 +95,10 @@ class RemoteFile:
         return self._flights.run(span, lambda: self._fetched(span))
 
     def _fetched(self, span: ByteRange) -> bytes:
+        with self._lock:
+            landed = self._blocks.get(span)  # by another flight, after this reader had looked
+        if landed is not None:
+            return landed
         block = self._fetch(span)
         with self._lock:
             self._blocks[span] = block

@@ -12,7 +12,8 @@ import fsspec
 from copickfs.layers.local import LocalLayer
 from copickfs.layers.memory import MemoryLayer
 from copickfs.layers.remote import FsspecLayer
-from tests.servers import SftpServer, WebServer
+from tests.servers import SftpServer
+from tests.webserver import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +78,10 @@ def build(root: Path) -> None:
     (root / "link-to-dir").symlink_to("dir")
     (root / "link-to-file").symlink_to("dir/ranges.bin")
     (root / "dangling").symlink_to("nowhere/at all")
+    (root / "links/inner").mkdir(parents=True)
+    (root / "links/inner/back").symlink_to("..")
+    (root / "links/inner/here").symlink_to(".")
+    (root / "links/aside").symlink_to("../dir/inner")
 
 
 class Backend(NamedTuple):

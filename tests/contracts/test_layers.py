@@ -38,7 +38,7 @@ def directories() -> dict[str, set[str]]:
     return listings
 
 
-ON_DISK_ONLY = {"": {*SPARSE, "link-to-dir", "link-to-file", "dangling", "undecodable"}}
+ON_DISK_ONLY = {"": {*SPARSE, "link-to-dir", "link-to-file", "dangling", "undecodable", "links"}}
 
 
 def read(layer: Layer, path: str, start: int, stop: int) -> bytes:
@@ -167,6 +167,16 @@ def test_symbolic_links_are_followed_and_dangling_ones_shown(layer: Layer, backe
             layer.stat("dangling/x")
         with pytest.raises(FileNotFoundError):
             layer.open("dangling")
+
+
+def test_a_link_up_its_own_path_is_not_followed(layer: Layer, backend: Backend) -> None:
+    if not backend.links:
+        pytest.skip("links are not known as such")
+    kinds = {entry.name: entry.kind for entry in layer.scan("links/inner")}
+    assert kinds == {"back": EntryKind.SYMLINK, "here": EntryKind.SYMLINK}
+    assert layer.stat("links/inner/back").kind is EntryKind.SYMLINK
+    assert layer.readlink("links/inner/back") == ".."
+    assert [entry.name for entry in layer.scan("links/aside")] == ["deep.json"]
 
 
 def test_a_file_is_no_symbolic_link(layer: Layer) -> None:

@@ -229,6 +229,7 @@ def test_two_jobs_on_one_mount_point(any_job: Job) -> None:
     second = any_job.start(f"echo ready; sleep 4; ls {any_job.point}/ExperimentRuns")
     assert first.communicate(timeout=30)[0] == RUNS
     assert second.communicate(timeout=30)[0] == RUNS
+    assert "refused" not in any_job.sandbox.log()
     for directory in (any_job.point, any_job.point.parent):
         if directory.exists():  # the first made it, and found it in use when it ended
             directory.rmdir()

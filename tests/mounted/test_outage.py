@@ -16,7 +16,8 @@ import zarr
 
 from tests import model
 from tests.sandbox import wait_until
-from tests.servers import SftpServer, WebServer
+from tests.servers import SftpServer
+from tests.webserver import WebServer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from copickfs.daemon import registry, userdirs
 from copickfs.daemon.process import Process
 from copickfs.daemon.registry import Record, Registration
+from copickfs.daemon.transient_directory import make_directory, remove_directories
 from copickfs.errors import MountError
 
 if TYPE_CHECKING:
@@ -107,6 +109,17 @@ def test_a_directory_that_others_write_to_is_not_used(
     (runtime / "1.json").unlink()
 
 
+def test_files_of_others_are_let_alone(tmp_path: Path, runtime: Path) -> None:
+    runtime.mkdir(mode=0o700)
+    (runtime / "project.json").write_text("{}")
+    stranger = tmp_path / "tmp" / "copickfs-1234"
+    stranger.mkdir(mode=0o700)
+    (stranger / "1.json").write_text("{}")
+    assert mine(registry.living()) == []
+    assert (runtime / "project.json").exists()
+    assert (stranger / "1.json").exists()
+
+
 def test_no_place_at_all(process: Process, runtime: Path, tmp_path: Path) -> None:
     runtime.touch()
     (tmp_path / "tmp" / f"copickfs-{os.getuid()}").symlink_to("/etc")
@@ -135,3 +148,45 @@ def test_processes(process: Process) -> None:
 
 def test_json_is_plain(process: Process) -> None:
     assert json.loads(record_of(process).to_json())["process"] == [process.pid, process.start_ticks]
+
+
+def test_a_directory_is_removed_by_who_has_it_alone(tmp_path: Path) -> None:
+    path = str(tmp_path / "deep" / "mnt")
+    first, second = make_directory(path), make_directory(path)
+    assert first.made == (path, str(tmp_path / "deep"))
+    assert second.made == ()
+    remove_directories(first.made, first.lock)
+    assert os.path.isdir(path)  # the second still mounts there
+    os.close(second.lock)
+    remove_directories(first.made, first.lock)
+    assert not (tmp_path / "deep").exists()
+    os.close(first.lock)
+
+
+def test_a_directory_that_was_made_anew_is_not_removed(tmp_path: Path) -> None:
+    """A job's two processes both clean up; in between the next job has made the directory again."""
+    path = str(tmp_path / "mnt")
+    first = make_directory(path)
+    remove_directories(first.made, first.lock)
+    second = make_directory(path)
+    os.close(second.lock)  # as if the second had not locked it yet
+    remove_directories(first.made, first.lock)
+    assert os.path.isdir(path)
+    os.close(first.lock)
+
+
+def test_many_make_and_remove_at_once(tmp_path: Path) -> None:
+    """Whoever has the directory finds it there until letting go of it."""
+    path = str(tmp_path / "deep" / "er" / "mnt")
+
+    def job(_number: int) -> bool:
+        directory = make_directory(path)
+        there = os.path.isdir(path)
+        time.sleep(0.001)
+        there = there and os.path.isdir(path)
+        remove_directories(directory.made, directory.lock)
+        os.close(directory.lock)
+        return there
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(job, range(300)))

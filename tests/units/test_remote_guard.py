@@ -13,7 +13,6 @@ import pytest
 from copickfs.errors import AccessDenied, DeadlineExceeded, NotFound, Transient, Unavailable
 from copickfs.layers import guard as guard_module
 from copickfs.layers.breaker import FAILURES_BEFORE_DOWN
-from copickfs.layers.flight import SingleFlight
 from copickfs.layers.guard import Attempt, Guard
 from tests.sandbox import wait_until
 
@@ -107,7 +106,7 @@ def test_a_layer_goes_down_and_comes_back_and_says_so_once(
     with pytest.raises(Unavailable):
         guard.call(place.work)  # asks the root, which is still away
     assert (place.calls, place.pings) == (calls, pings + 1)
-    assert guard.hint_s() > 0.5, "the pause does not grow"
+    assert guard.hint_s() > 0.7, "the pause does not grow"
 
     place.error = place.root_error = None
     wait_until(lambda: guard.hint_s() == 0, what="the time of the next probe")
@@ -256,59 +255,3 @@ def test_close_ends_what_is_under_way(place: Place) -> None:
         assert isinstance(call.exception(5), Unavailable)
     with pytest.raises(Unavailable, match="closed"):
         guard.call(place.work)
-
-
-def test_one_flight_for_all_who_ask() -> None:
-    flights = SingleFlight()
-    calls: list[int] = []
-    release = threading.Event()
-
-    def work() -> str:
-        calls.append(1)
-        release.wait(10)
-        return "result"
-
-    with ThreadPoolExecutor(100) as pool:
-        askers = [pool.submit(flights.run, "key", work, 10 if i % 2 else None) for i in range(100)]
-        wait_until(lambda: calls, what="the first to ask")
-        assert flights.run("other key", lambda: "other") == "other"
-        time.sleep(0.2)
-        release.set()
-        assert {asker.result(10) for asker in askers} == {"result"}
-    assert len(calls) == 1
-    assert flights.run("key", lambda: "anew") == "anew"
-
-
-def test_an_error_reaches_every_waiter_and_is_not_kept() -> None:
-    flights = SingleFlight()
-    release = threading.Event()
-
-    def fails() -> str:
-        release.wait(10)
-        raise Unavailable("no route")
-
-    with ThreadPoolExecutor(10) as pool:
-        askers = [pool.submit(flights.run, "key", fails, 10) for _ in range(10)]
-        time.sleep(0.2)
-        release.set()
-        errors = [asker.exception(10) for asker in askers]
-    assert all(isinstance(error, Unavailable) and str(error) == "no route" for error in errors)
-    assert len({id(error) for error in errors}) == 10, "waiters share an exception object"
-    assert flights.run("key", lambda: "fine") == "fine"
-
-
-def test_a_waiter_that_gives_up_takes_nothing_from_the_others() -> None:
-    flights = SingleFlight()
-    release = threading.Event()
-
-    def work() -> str:
-        release.wait(10)
-        return "result"
-
-    with ThreadPoolExecutor(2) as pool:
-        patient = pool.submit(flights.run, "key", work, 10)
-        time.sleep(0.1)
-        with pytest.raises(DeadlineExceeded):
-            flights.run("key", work, 0.1)
-        release.set()
-        assert patient.result(10) == "result"

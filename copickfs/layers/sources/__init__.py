@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FILE = "f"
 DIRECTORY = "d"
 LINK = "l"
-"""A symbolic link that leads nowhere; others stand for what they lead to."""
+"""A symbolic link that leads nowhere or back up its own path; others stand for what they lead to."""
 
 SEALED = "x"
 """A file that is there but cannot be read: the server refuses it, or does not say how long it is."""
@@ -50,6 +50,11 @@ def is_sound(name: str) -> bool:
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         return False
     return len(name.encode("utf-8", "surrogateescape")) <= NAME_MAX_BYTES
+
+
+def leads_back(directory: str, target: str) -> bool:
+    """True if a link in ``directory`` to ``target`` (both without links) would make a walk without end."""
+    return f"{directory.rstrip('/')}/".startswith(f"{target.rstrip('/')}/")
 
 
 class RangesIgnored(Exception):

@@ -6,11 +6,9 @@ Whatever is not known to be an answer is an outage: an absence is believed only 
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 import ssl
-from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
 from copickfs.errors import (
@@ -94,7 +92,7 @@ def meaning(error: BaseException, path: str, text: str) -> Exception:
     """
     if isinstance(error, CopickfsError):
         return _known(error, text)
-    if isinstance(error, CancelledError | asyncio.CancelledError | TimeoutError):
+    if isinstance(error, TimeoutError) or "CancelledError" in _class_names(error):
         return DeadlineExceeded(text)
     if any(map(is_refusal, _chain(error))):
         return ConfigError(text)

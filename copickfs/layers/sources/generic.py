@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import NotADirectory, NotFound, Stale, Unavailable
-from copickfs.layers.sources import DIRECTORY, FILE, LINK, SEALED, Counters, Found, is_sound
+from copickfs.layers.sources import DIRECTORY, FILE, LINK, SEALED, Counters, Found, is_sound, leads_back
 from copickfs.layers.sources.faults import meaning
 from copickfs.layers.sources.looped import wait_for
 from copickfs.paths import join
@@ -192,16 +192,23 @@ class GenericSource:
         return Found(name, SEALED if size is None else FILE, size or 0, mtime_ns, etag)
 
     def _completed(self, directory: str, found: Found, attempt: Attempt) -> Found:
-        """What a link stands for; a link that leads nowhere stays one."""
+        """What a link stands for; one that leads nowhere, or back up its own path, stays a link."""
         if found.kind != LINK:
             return found
         path = join(directory, found.name)
         try:
-            return self.info(path, attempt)
+            followed = self.info(path, attempt)
         except Exception as error:
             if isinstance(meaning(error, path, ""), NotFound | NotADirectory):
                 return found
             raise
+        real_path = getattr(getattr(self._fs, "ftp", None), "normalize", None)  # paramiko's
+        if followed.kind == DIRECTORY and real_path is not None:
+            with self._turn or contextlib.nullcontext():
+                here, there = real_path(self._full(directory)), real_path(self._full(path))
+            if leads_back(here, there):
+                return found
+        return followed
 
     def _flat_tree(self, path: str, attempt: Attempt, keep: Callable[[str, list[Found]], None]) -> None:
         root = self._full(path)

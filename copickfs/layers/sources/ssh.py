@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import asyncssh
 
 from copickfs.errors import NotADirectory, Stale, Unavailable
-from copickfs.layers.sources import DIRECTORY, FILE, LINK, SEALED, Counters, Found
+from copickfs.layers.sources import DIRECTORY, FILE, LINK, SEALED, Counters, Found, leads_back
 from copickfs.layers.sources.faults import meaning
 from copickfs.layers.sources.looped import first_of, wait_for, walk
 
@@ -145,12 +145,18 @@ class SshSource:
         return listing
 
     async def _followed(self, client: asyncssh.SFTPClient, directory: str, name: str) -> Found:
-        """What a symbolic link stands for; one that leads nowhere stays a link."""
+        """What a symbolic link stands for; one that leads nowhere, or back up its own path, stays a link."""
         self._counters.request()
+        path = self._full(f"{directory}/{name}" if directory else name)
         try:
-            return _found(name, await client.stat(self._full(f"{directory}/{name}" if directory else name)))
+            found = _found(name, await client.stat(path))
+            if found.kind == DIRECTORY:
+                here, there = await client.realpath(self._full(directory)), await client.realpath(path)
+                if leads_back(_text(here), _text(there)):
+                    return Found(name, LINK)
         except _DANGLING:
             return Found(name, LINK)
+        return found
 
     async def _read(self, path: str, span: ByteRange, found: Found, attempt: Attempt) -> bytes:
         self._counters.request()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
-import re
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,20 @@ from urllib.parse import quote, unquote, urlsplit
 import aiohttp
 import yarl
 
-from copickfs.errors import AccessDenied, ConfigError, NotADirectory, NotFound, Stale, Unavailable
+from copickfs.errors import AccessDenied, NotADirectory, NotFound, Stale, Unavailable
 from copickfs.layers.sources import DIRECTORY, FILE, SEALED, Counters, Found, RangesIgnored
 from copickfs.layers.sources.looped import wait_for, walk
-from copickfs.layers.sources.web_listing import http_date_ns, parse_json, parse_page
+from copickfs.layers.sources.web_answers import (
+    DENIED,
+    GONE,
+    check,
+    check_version,
+    first_byte,
+    found_by,
+    is_plain,
+    total_bytes,
+)
+from copickfs.layers.sources.web_listing import parse_json, parse_page
 from copickfs.paths import ARRAY_METADATA, join, store_of
 
 if TYPE_CHECKING:
@@ -35,14 +44,10 @@ _HEADS_AT_A_TIME = 16
 _SCANS_AT_A_TIME = 4
 _PIECE_BYTES = 256 << 10
 _LONGEST_LISTING_BYTES = 256 << 20
-_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
-_DENIED = frozenset({402, 403, 405, 451})
-_LOGIN = frozenset({401, 407})
-_GONE = frozenset({404, 410})
 _THERE = frozenset({200, 403})
 """Answers for a directory that is there, listed or not."""
 
-_NOT_AS_LISTED = _GONE | {416}
+_NOT_AS_LISTED = GONE | {416}
 _FAMILIAR = ("ExperimentRuns/", "copick_config.json", "config.json", ".zgroup", ".zattrs", "zarr.json")
 
 
@@ -135,13 +140,13 @@ class HttpSource:
         async with self._request("GET", self._url("", directory=True)) as response:
             status = response.status
             is_file = not response.url.raw_path.endswith("/")
-        if status not in _DENIED | _GONE:
-            _check(status, "")
+        if status not in DENIED | GONE:
+            check(status, "")
         if is_file and status == HTTPStatus.OK:
             raise NotADirectory("")
-        if status in _GONE and not self.root_is_unlisted and not await self._knows_a_name():
+        if status in GONE and not self.root_is_unlisted and not await self._knows_a_name():
             raise NotFound("")
-        self.root_is_unlisted = status in _DENIED | _GONE
+        self.root_is_unlisted = status in DENIED | GONE
 
     async def _knows_a_name(self) -> bool:
         for name in _FAMILIAR:
@@ -168,11 +173,9 @@ class HttpSource:
 
     async def _listed(self, path: str, attempt: Attempt) -> WebListing:
         async with self._request("GET", self._url(path, directory=True)) as response:
-            if response.status == HTTPStatus.FORBIDDEN or (
-                response.status in _GONE and self.root_is_unlisted
-            ):
+            if response.status == HTTPStatus.FORBIDDEN or (response.status in GONE and self.root_is_unlisted):
                 raise AccessDenied(path)
-            _check(response.status, path)
+            check(response.status, path)
             body = bytearray()
             async for piece in response.content.iter_chunked(_PIECE_BYTES):
                 body += piece
@@ -213,14 +216,14 @@ class HttpSource:
             if response.status in _THERE and response.url.raw_path.endswith("/"):
                 return Found(name, DIRECTORY)
             if response.status not in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
-                _check(response.status, path)
-                if "Content-Length" in response.headers and _is_plain(response):
-                    return _found(name, int(response.headers["Content-Length"]), response)
+                check(response.status, path)
+                if "Content-Length" in response.headers and is_plain(response):
+                    return found_by(name, int(response.headers["Content-Length"]), response)
         async with self._request("GET", self._url(path), Range="bytes=0-0") as response:
             if response.status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                _check(response.status, path)
-            size = _total_bytes(response)
-            return _found(name, size, response) if size is not None else Found(name, SEALED)
+                check(response.status, path)
+            size = total_bytes(response)
+            return found_by(name, size, response) if size is not None else Found(name, SEALED)
 
     async def _info(self, path: str) -> Found:
         try:
@@ -230,15 +233,15 @@ class HttpSource:
         async with self._request("HEAD", self._url(path, directory=True)) as response:
             if response.status in _THERE:
                 return Found(name, DIRECTORY)
-            if response.status not in _GONE:
-                _check(response.status, path)
+            if response.status not in GONE:
+                check(response.status, path)
         if store_of(path):
             for document in sorted(ARRAY_METADATA):
                 async with self._request("HEAD", self._url(join(path, document))) as response:
                     if response.status == HTTPStatus.OK:
                         return Found(name, DIRECTORY)
-                    if response.status not in _GONE:
-                        _check(response.status, path)
+                    if response.status not in GONE:
+                        check(response.status, path)
         raise NotFound(path)
 
     async def _read(self, path: str, span: ByteRange, found: Found, attempt: Attempt) -> bytes:
@@ -247,13 +250,13 @@ class HttpSource:
         async with self._request("GET", self._url(path), **headers) as response:
             if response.status in _NOT_AS_LISTED:
                 raise Stale(path)
-            _check(response.status, path)
-            if not _is_plain(response):
+            check(response.status, path)
+            if not is_plain(response):
                 raise OSError(errno.EOPNOTSUPP, f"the server sends {path!r} compressed")
-            _check_version(path, found, response)
+            check_version(path, found, response)
             if response.status != HTTPStatus.PARTIAL_CONTENT and is_part:
                 raise RangesIgnored(path)
-            if response.status == HTTPStatus.PARTIAL_CONTENT and _first_byte(response) != span.start:
+            if response.status == HTTPStatus.PARTIAL_CONTENT and first_byte(response) != span.start:
                 raise Unavailable("the server sent another range than it was asked for")
             data = bytearray()
             async for piece in response.content.iter_chunked(_PIECE_BYTES):
@@ -276,55 +279,3 @@ async def _all(coroutines: list[Any]) -> list[Any]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
-
-
-def _check(status: int, path: str) -> None:
-    """Raise what an answer other than success means."""
-    if status < HTTPStatus.BAD_REQUEST:
-        return
-    if status in _GONE:
-        raise NotFound(path)
-    if status in _LOGIN:
-        raise ConfigError(f"the server wants other credentials ({status})")
-    if status in _DENIED:
-        raise AccessDenied(path)
-    if status == HTTPStatus.REQUEST_URI_TOO_LONG:
-        raise OSError(errno.ENAMETOOLONG, f"the server refuses a name of this length: {path!r}")
-    raise Unavailable(f"the server answered {status}")
-
-
-def _is_plain(response: aiohttp.ClientResponse) -> bool:
-    return response.headers.get("Content-Encoding", "identity") in ("", "identity")
-
-
-def _found(name: str, size_bytes: int, response: aiohttp.ClientResponse) -> Found:
-    mtime_ns = http_date_ns(response.headers.get("Last-Modified", ""))
-    return Found(name, FILE, size_bytes, mtime_ns, response.headers.get("ETag", ""))
-
-
-def _total_bytes(response: aiohttp.ClientResponse) -> int | None:
-    """Length of the whole file, from the answer to a request for it or for a part; None if it is not told."""
-    match = _RANGE.match(response.headers.get("Content-Range", ""))
-    if match is not None:
-        return None if match[3] == "*" else int(match[3])
-    if response.status == HTTPStatus.OK and _is_plain(response):
-        return response.content_length
-    return None
-
-
-def _first_byte(response: aiohttp.ClientResponse) -> int | None:
-    match = _RANGE.match(response.headers.get("Content-Range", ""))
-    return int(match[1]) if match is not None and match[1] else None
-
-
-def _check_version(path: str, found: Found, response: aiohttp.ClientResponse) -> None:
-    """Raise `Stale` if the answer is of another version of the file than was ``found``."""
-    now = _found(found.name, 0, response)
-    size = _total_bytes(response)
-    if size is not None and size != found.size_bytes:
-        raise Stale(path)
-    if found.etag and now.etag:
-        if found.etag.removeprefix("W/") != now.etag.removeprefix("W/"):
-            raise Stale(path)
-    elif found.mtime_ns and now.mtime_ns and found.mtime_ns != now.mtime_ns:
-        raise Stale(path)
