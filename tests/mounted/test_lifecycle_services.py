@@ -45,8 +45,9 @@ def read_unit(file: Path) -> dict[str, dict[str, str]]:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 @pytest.mark.parametrize(("unit", "options"), [(SYSTEM, []), (USER, ["--user"])], ids=["system", "user"])
 def test_systemd_accepts_the_unit(unit: Path, options: list[str], sandbox: Sandbox) -> None:
+    # The machine's own units are read as well, and some do not like where a test's sockets would be.
     done = sandbox.finish(["systemd-analyze", "verify", "--man=no", *options, unit])
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "copickfs@" in line]) == (0, [])
 
 
 @pytest.mark.parametrize("unit", [SYSTEM, USER], ids=["system", "user"])
