@@ -17,9 +17,11 @@ from benchmarks.machine import describe_machine, describe_packages, load_average
 from benchmarks.peers import PEERS, Peer
 from benchmarks.report import HOW_TO_READ, Results, aims, details, summary
 from benchmarks.session import DROP_CACHES, NAMES, Session, say
+from benchmarks.writers import WRITERS
+from benchmarks.writing import WRITE_WORKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 NOTES_HEADING = "## Notes"
@@ -32,7 +34,7 @@ def main() -> None:
         signal.signal(number, _end)
     machine = describe_machine(options.directory or Path(tempfile.gettempdir()))
     session = Session(
-        peers=_installed(options.peers),
+        peers=_installed(options.peers, PEERS),
         names=options.only,
         scale=data.QUICK if options.quick else data.FULL,
         entries=options.entries or (20_000 if options.quick else 1_000_000),
@@ -44,6 +46,8 @@ def main() -> None:
     if absent:
         session.results.note(f"Not installed: {', '.join(absent)}.")
     versions = _versions(session.peers)
+    if {work.name for work in WRITE_WORKS} & set(options.only):
+        versions += f"\n\nFor the works that write:\n\n{_versions(_installed(options.peers, WRITERS))}"
     load = load_average()
     session.run()
     session.results.note(f"Load average at the start {load:.1f}, at the end {load_average():.1f}.")
@@ -92,8 +96,8 @@ def _names(known: list[str] | tuple[str, ...]) -> Callable[[str], list[str]]:
     return parse
 
 
-def _installed(names: list[str]) -> list[Peer]:
-    return [peer for peer in PEERS if peer.name in names and peer.is_installed()]
+def _installed(names: list[str], known: Sequence[Peer]) -> list[Peer]:
+    return [peer for peer in known if peer.name in names and peer.is_installed()]
 
 
 def _versions(peers: list[Peer]) -> str:

@@ -177,7 +177,7 @@ def _small_store(layer: Builder, store: str, levels: int) -> None:
     """Write a store whose arrays have one small chunk each."""
     layer.write(f"{store}/.zgroup", b'{"zarr_format": 2}')
     for level in range(levels):
-        layer.write(f"{store}/{level}/.zarray", _zarray(256, 256))
+        layer.write(f"{store}/{level}/.zarray", zarray(256, 256))
         layer.write(f"{store}/{level}/0/0/0", bytes(SMALL_CHUNK_BYTES))
     layer.write(f"{store}/.zattrs", b'{"multiscales": []}')
 
@@ -186,14 +186,15 @@ def _chunked_store(layer: Builder, chunk_mib: int, count: int, noise: bytes) -> 
     """Write a store of ``count`` incompressible chunks; yield the path of each."""
     store = f"{RUNS}/chunks-{chunk_mib}MiB/{SPACING}/wbp.zarr"
     layer.write(f"{store}/.zgroup", b'{"zarr_format": 2}')
-    layer.write(f"{store}/0/.zarray", _zarray(2048, 64 if chunk_mib == 1 else 256))
+    layer.write(f"{store}/0/.zarray", zarray(2048, 64 if chunk_mib == 1 else 256))
     size = chunk_mib * MIB
     for number, (z, y, x) in enumerate(islice(product(range(count), range(8), range(8)), count)):
         start = number * 4096 % (len(noise) - size + 1)
         yield layer.write(f"{store}/0/{z}/{y}/{x}", noise[start : start + size])
 
 
-def _zarray(shape: int, chunk: int) -> bytes:
+def zarray(shape: int, chunk: int) -> bytes:
+    """The metadata of a cubic array."""
     document = {
         "zarr_format": 2,
         "shape": [shape] * 3,

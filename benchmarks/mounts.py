@@ -47,7 +47,7 @@ class Measured:
 
     seconds: float
     operations: int
-    bytes_read: int
+    bytes_done: int
     daemon_cpu_s: float
 
 
@@ -102,30 +102,39 @@ class Mount:
             self._unmount()
         remove(self._directory)
 
-    def run_worker(self, work: str, paths: list[str], readers: int = 1) -> Measured:
+    def run_worker(
+        self, work: str, paths: list[str], number: int = 1, worker: Path = WORKER, root: Path | None = None
+    ) -> Measured:
         """Do ``work`` in a process of its own, on ``paths`` of this mount; without any, on all of its runs.
+
+        Args:
+            work: What the worker is told to do.
+            paths: Relative to the root.
+            number: Its last argument: readers at once, or the size of what is written.
+            worker: The program.
+            root: Where it works, if not in the mount.
 
         Raises:
             PeerFailed: It failed, or took longer than ``WORK_TIMEOUT_S``.
         """
         listing = self._directory / "paths"
         listing.write_text("\n".join(paths))
-        root = self.root if paths else self.root / RUNS
-        command = [sys.executable, "-I", str(WORKER), work, str(root), str(listing), str(readers)]
+        root = root or (self.root if paths else self.root / RUNS)
+        command = [sys.executable, "-I", str(worker), work, str(root), str(listing), str(number)]
         cpu_s = self._cpu_s()
-        worker = subprocess.Popen(
+        process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         try:
-            output, errors = worker.communicate(timeout=WORK_TIMEOUT_S)
+            output, errors = process.communicate(timeout=WORK_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise PeerFailed(f"{work} took longer than {WORK_TIMEOUT_S:.0f} s") from None
         finally:
-            if worker.poll() is None:
+            if process.poll() is None:
                 self._kill_daemon()
-                os.killpg(worker.pid, signal.SIGKILL)
-                worker.wait()
-        if worker.returncode:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if process.returncode:
             raise PeerFailed(f"{work}: {(errors.strip() or 'no message').splitlines()[-1]}")
         result = json.loads(output)
         return Measured(result["seconds"], result["operations"], result["bytes"], self._cpu_s() - cpu_s)

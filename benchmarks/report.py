@@ -26,6 +26,10 @@ more on that mount; `from disk` is on a new mount after every cache of the machi
 - "best FUSE peer" is the best of all FUSE file systems here but copickfs, whichever that is in a line.
 - Daemon CPU is what the daemon itself used for an operation (an entry, a file); it is less noisy than the \
 speed. Clock ticks are 10 ms, so small figures are coarse.
+- The works that write: each sample has a new mount, and an upper layer of its own that takes what is \
+written, over one lower layer; an own store is one that the upper layer has. `bare` is a plain directory. \
+Nobody calls fsync. Afterwards what was written was read back from the mount, and where it must be there by \
+then from the upper layer, and the lower layer was found unchanged.
 - Every walk was checked to show exactly the entries of the merged layers (`bare`: of the lower layer)."""
 
 

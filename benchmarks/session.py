@@ -18,15 +18,18 @@ from benchmarks.peers import COPICKFS
 from benchmarks.report import Results
 from benchmarks.start import measure_start
 from benchmarks.work import DISK_WORKS, WORKS, Figure, Sample
+from benchmarks.writers import WRITERS
+from benchmarks.writing import WRITE_WORKS, WriteBench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from benchmarks.peers import Peer
     from benchmarks.work import Work
+    from benchmarks.writing import WriteWork
 
 MEMORY, START = "memory", "start"
-NAMES = (*(work.name for work in (*WORKS, *DISK_WORKS)), MEMORY, START)
+NAMES = (*(work.name for work in (*WORKS, *DISK_WORKS, *WRITE_WORKS)), MEMORY, START)
 READY = Figure("ready", "mounted and answering, from the start of the command", "ms", higher_is_better=False)
 USER_DIRECTORIES = ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 """Where programs keep files of their user: during a run, below the benchmark's own directory."""
@@ -64,6 +67,9 @@ class Session:
             works += [work for work in DISK_WORKS if self.from_disk and work.name in self.names]
             if works:
                 self._short_works(works)
+            writing = [work for work in WRITE_WORKS if work.name in self.names]
+            if writing:
+                self._writing(writing)
             if MEMORY in self.names:
                 self._memory()
             if START in self.names and any(peer.name == COPICKFS for peer in self.peers):
@@ -84,6 +90,30 @@ class Session:
                     say(f"{work.name}: {peer.name} ({turn + 1}) ...")
                     self._sample(peer, tree, work.run, from_disk=work.from_disk)
         remove(root)
+
+    def _writing(self, works: list[WriteWork]) -> None:
+        say("making what is written over ...")
+        root = self._scratch / "writing"
+        root.mkdir()
+        bench = WriteBench(root, self.scale)
+        chosen = {peer.name for peer in self.peers}
+        writers = [peer for peer in WRITERS if peer.name in chosen]
+        for work in works:
+            for turn in range(self.repeats or work.repeats):
+                bench.warm()
+                first = turn % max(1, len(writers))
+                for peer in [*writers[first:], *writers[:first]]:
+                    if work.suits(peer):
+                        say(f"{work.name}: {peer.name} ({turn + 1}) ...")
+                        self._write_sample(bench, work, peer)
+        remove(root)
+
+    def _write_sample(self, bench: WriteBench, work: WriteWork, peer: Peer) -> None:
+        try:
+            for figure, sample in bench.sample(work, peer):
+                self.results.add(figure, peer.name, sample)
+        except PeerFailed as error:
+            self._fail(f"{peer.name}, {work.name}", error)
 
     def _memory(self) -> None:
         say(f"making {self.entries:,} entries ...")

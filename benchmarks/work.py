@@ -117,7 +117,7 @@ def check_walk(work: Work, mount: Mount, measured: Measured) -> None:
 
 def _value(figure: Figure, measured: Measured) -> float:
     if figure.unit == "MiB/s":
-        return measured.bytes_read / measured.seconds / (1 << 20)
+        return measured.bytes_done / measured.seconds / (1 << 20)
     scale = 1000 if figure.unit.startswith("k ") else 1
     return measured.operations / measured.seconds / scale
 

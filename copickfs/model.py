@@ -81,7 +81,9 @@ class Entry(NamedTuple):
             return b""
         # A number is given to the next file, or link, as soon as it is free.
         kind = stat.S_IFMT(self.mode) << 64
-        return (self.inode | kind).to_bytes(11, "little") if self.inode else self.version.encode()
+        if not self.inode:
+            return self.version.encode()
+        return (self.inode | kind).to_bytes(11, "little") + self.layer.encode()
 
     @property
     def look(self) -> int:
@@ -138,3 +140,19 @@ class Statistics(NamedTuple):
     requests: int = 0
     bytes_read: int = 0
     errors: int = 0
+
+
+class Pending(NamedTuple):
+    """What was accepted for a layer and has not reached its source yet; it stands in a journal on disk.
+
+    Attributes:
+        entries: Changes that are still to be sent.
+        size_bytes: Contents that are still to be sent.
+        oldest_s: Age of the oldest change; 0 if there is none.
+        last_error: Why the last attempt failed, in one line, without secrets; ``""`` if it did not.
+    """
+
+    entries: int = 0
+    size_bytes: int = 0
+    oldest_s: float = 0.0
+    last_error: str = ""

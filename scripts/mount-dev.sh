@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh Debian or Ubuntu to a mounted demo project: installs what is missing, makes a virtual
-# environment in .venv, writes the demo project, mounts it and shows it. Run it again at any time.
+# environment in .venv, writes the demo project, mounts it, reads and writes through the mount. Run it
+# again at any time.
 #
 #   scripts/mount-dev.sh [MOUNTPOINT]
 #
@@ -112,6 +113,9 @@ show() {
     say "the merged runs, and one of them:"
     ls "$mountpoint/ExperimentRuns"
     (cd "$mountpoint/ExperimentRuns" && find TS_002 -maxdepth 2 -not -name '.*' | sort)
+    say "a note on TS_001, which only the layer lab has, is written through the mount into your own layer, mine:"
+    printf 'Tilt 17 is blurred.\n' >"$mountpoint/ExperimentRuns/TS_001/notes.txt"
+    (cd "$project" && grep -r . --include=notes.txt lab mine)
     "$venv/bin/copickfs" status "$mountpoint"
     cat <<MESSAGE
 Look around:  ls $mountpoint/ExperimentRuns

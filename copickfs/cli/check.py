@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,16 +19,26 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("config", type=click.Path(path_type=Path))
+@click.argument("mountpoint", required=False)  # not click.Path: it would look at the mount
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
-def check(config: Path, *, as_json: bool) -> None:
+def check(config: Path, mountpoint: str | None, *, as_json: bool) -> None:
     """Check CONFIG: what each of its layers is, and whether it can be reached.
 
-    The exit status is 0 only if all of them can.
+    With MOUNTPOINT, also that no layer contains it, or lies in it. The exit status is 0 only if
+    everything is well.
     """
     from copickfs.config import load
     from copickfs.layers.manager import LayerManager
 
-    manager = LayerManager(load(config))
+    loaded: Any = load(config)
+    if mountpoint is not None:
+        from copickfs.daemon.mountpoint import require_apart
+        from copickfs.daemon.mounts import resolve
+
+        require_apart(resolve(mountpoint), loaded)
+    # What the layers log of their faults is in the answer.
+    logging.getLogger("copickfs.layers").addHandler(logging.NullHandler())
+    manager = LayerManager(loaded)
     try:
         layers = [_examine(manager, layer) for layer in manager.get_layers_by_priority()]
     finally:
@@ -50,7 +61,7 @@ def _examine(manager: LayerManager, layer: Layer) -> dict[str, Any]:
     try:
         layer.connect()
     except (UserError, Transient, OSError) as error:
-        fault = " ".join(str(error).split())
+        fault = " ".join(str(error).split()).removeprefix(f"layer {layer.name}: ")
     return {
         "name": layer.name,
         "kind": manager.configs[layer.name].config_type,
@@ -64,17 +75,12 @@ def _examine(manager: LayerManager, layer: Layer) -> dict[str, Any]:
 
 
 def _show(layers: list[dict[str, Any]]) -> None:
-    from copickfs.cli.table import console, table
-
-    rows = [
-        [
-            layer["name"],
-            layer["kind"],
-            str(layer["priority"]),
-            "write layer" if layer["write_layer"] else "read-only" if layer["read_only"] else "writable",
-            layer["location"],
-            layer["fault"] or "reachable",
-        ]
-        for layer in layers
-    ]
-    console().print(table(["layer", "kind", "priority", "access", "location", "state"], rows))
+    """Lines, not a table: locations and faults can be long, and what reads them need not be a terminal."""
+    width = max(len(layer["name"]) for layer in layers)
+    for layer in layers:
+        access = (
+            "write layer" if layer["write_layer"] else "read-only" if layer["read_only"] else "not written"
+        )
+        click.echo(f"{layer['name']:{width}}  {layer['kind']}, priority {layer['priority']}, {access}")
+        click.echo(f"{'':{width}}  {layer['location']}")
+        click.echo(f"{'':{width}}  {layer['fault'] or 'reachable'}")

@@ -21,6 +21,8 @@ COMMANDS = {
     "mount": "Mount a configuration on a directory.",
     "umount": "Unmount, and wait until the daemon has ended.",
     "status": "Show the mounts of this user.",
+    "flush": "Wait until what was written is where it belongs.",
+    "materialize": "Make partial copies of stores whole.",
     "run": "Run a command with a mount of its own.",
     "check": "Check a configuration and whether its layers can be reached.",
     "demo": "Write a small project to try copickfs on.",

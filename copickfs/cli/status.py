@@ -11,6 +11,8 @@ import click
 from copickfs.cli.command import Command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import RenderableType
 
 _SERVING = "serving"
@@ -47,6 +49,8 @@ def _show(documents: list[dict[str, Any]]) -> None:
             out.print(f"  {line}", highlight=False, markup=False)
         if document.get("layers"):
             out.print(_layers(document["layers"]))
+            for line in _pending(document["layers"]):
+                out.print(f"  {line}", highlight=False, markup=False)
 
 
 def _headline(document: dict[str, Any]) -> str:
@@ -65,12 +69,39 @@ def _lines(document: dict[str, Any]) -> list[str]:
     elif document["state"] == "dead":
         lines.append("daemon         dead")
     if "requests" in document:
-        lines.append(f"served         {document['requests']} requests, {size(document['bytes_read'])} read")
+        served = f"{size(document['bytes_read'])} read, {size(document['bytes_written'])} written"
+        lines.append(f"served         {document['requests']} requests, {served}")
+        lines.append(f"writes         {_where(document)}")
     if document.get("waiting_reads"):
         lines.append(f"waiting        {document['waiting_reads']} reads")
     if document["remedy"]:
         lines.append(f"remedy         {document['remedy']}")
     return lines
+
+
+def _where(document: dict[str, Any]) -> str:
+    """Where what is written goes."""
+    if not document["writable"]:
+        return "refused"
+    strategies = {
+        "default": "to layer {}",
+        "source": "to where a file comes from (source), new files to layer {}",
+        "cache_and_propagate": "to layer {}, sent behind (cache_and_propagate)",
+    }
+    return strategies[document["write_strategy"]].format(document["write_layer"])
+
+
+def _pending(layers: list[dict[str, Any]]) -> Iterator[str]:
+    from copickfs.cli.table import duration, size
+    from copickfs.daemon.pending import changes_in_words
+
+    for layer in layers:
+        if layer["pending_entries"]:
+            since = duration(layer["pending_oldest_s"])
+            volume = f"{changes_in_words(layer['pending_entries'])} ({size(layer['pending_bytes'])})"
+            yield f"pending        {volume} for layer {layer['name']}, the oldest for {since}"
+            if layer["pending_error"]:
+                yield f"               last error: {layer['pending_error']}"
 
 
 def _layers(layers: list[dict[str, Any]]) -> RenderableType:

@@ -17,7 +17,13 @@ from copickfs.cli.command import Command
     help="How many seconds to wait for the daemon.",
 )  # fmt: skip
 def umount(mountpoint: str, *, force: bool, limit_s: float) -> None:
-    """Unmount MOUNTPOINT and wait until its daemon has ended."""
+    """Unmount MOUNTPOINT and wait until its daemon has ended.
+
+    What is still to be sent to a remote layer is kept, and sent at the next mount; to have it sent
+    before, use copickfs flush.
+    """
+    from copickfs.daemon.pending import kept_in_words
     from copickfs.daemon.unmount import unmount
 
-    unmount(mountpoint, force=force, limit_s=limit_s)
+    for line in kept_in_words(unmount(mountpoint, force=force, limit_s=limit_s)):
+        click.echo(f"copickfs: {mountpoint}: {line}", err=True)

@@ -119,6 +119,14 @@ class MultilayerConfig(ProjectConfig):
         description="Where changes go: `default_write_layer`; back to their source; the cache first.",
         examples=["source"],
     )
+    complete_below_bytes: int = Field(
+        64 * 1024**2,
+        strict=True,
+        ge=0,
+        le=2**63 - 1,
+        description="A store of a lower layer that is changed is copied whole, behind, if it is no larger.",
+        examples=[1073741824],
+    )
     cache_config: CacheConfig | None = Field(
         None,
         description="The cache, if it is not among the layers.",
@@ -153,6 +161,14 @@ class MultilayerConfig(ProjectConfig):
         """Names of the layers that hold data, in the order in which they are asked."""
         names = [name for name in self.layers if self.layer_configs[name].is_data]
         return sorted(names, key=lambda name: -self.layer_configs[name].priority)
+
+    @property
+    def written_layers(self) -> frozenset[str]:
+        """Names of the layers that a mount may change."""
+        default = {self.default_write_layer} - {None}
+        if self.write_strategy == "source":
+            default |= {name for name in self.data_layers if not self.layer_configs[name].read_only}
+        return frozenset(name for name in default if name is not None)
 
     @property
     def unused_layers(self) -> list[str]:

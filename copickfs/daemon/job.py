@@ -16,11 +16,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from copickfs.daemon import kernel
+from copickfs.daemon import kernel, registry
 from copickfs.daemon.detach import detach
 from copickfs.daemon.launch import launch
 from copickfs.daemon.mountpoint import clean_stale_mounts
 from copickfs.daemon.mounts import mounts_at, resolve
+from copickfs.daemon.pending import kept_in_words
+from copickfs.daemon.questions import Farewell
 from copickfs.daemon.request import check_request
 from copickfs.daemon.transient_directory import make_directory, remove_directories
 from copickfs.errors import MountError
@@ -185,8 +187,11 @@ def _exit_status(process: subprocess.Popen[bytes]) -> int | None:
 
 
 def _end_daemon(daemon: Process, request: MountRequest) -> None:
-    daemon.send(signal.SIGTERM)
-    daemon.wait(_END_LIMIT_S)
+    with Farewell(registry.find(request.mountpoint)) as farewell:
+        daemon.send(signal.SIGTERM)
+        daemon.wait(_END_LIMIT_S)
+        for line in kept_in_words(farewell.pending()):
+            sys.stderr.write(f"copickfs: {line}\n")
     stack = mounts_at(request.mountpoint)
     if stack and stack[-1].is_copickfs:  # the daemon is dead or stuck and could not unmount
         with contextlib.suppress(MountError):

@@ -20,6 +20,7 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _MAX_FILE_BYTES = 4 * 1024 * 1024
 _OLD_FILES = 3
 _LAST_LINES = 5
+_OWN = "copickfs"
 
 
 class PrivateFileHandler(RotatingFileHandler):
@@ -41,7 +42,7 @@ class PrivateFileHandler(RotatingFileHandler):
 
 
 def log_to_file(file: Path, level: str) -> None:
-    """Send all log records to ``file``.
+    """Send log records to ``file``: copickfs's own from ``level`` on, those of libraries if they warn.
 
     Raises:
         MountError: It cannot be written.
@@ -56,7 +57,7 @@ def log_to_file(file: Path, level: str) -> None:
 
 
 def log_to_stderr(level: str) -> None:
-    """Send all log records to standard error."""
+    """Send log records to standard error, chosen as in `log_to_file`."""
     _install(logging.StreamHandler(sys.stderr), level)
     report_crashes_to(sys.stderr)
 
@@ -85,6 +86,13 @@ def _install(handler: logging.Handler, level: str) -> None:
     for old in list(root.handlers):
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(level.upper())
+    chosen = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger(_OWN).setLevel(chosen)
+    root.setLevel(_level_of_libraries(chosen))
     logging.raiseExceptions = False  # a full disk must not spill tracebacks over standard error
     logging.captureWarnings(capture=True)
+
+
+def _level_of_libraries(chosen: int) -> int:
+    """Libraries tell of every connection at INFO, and at DEBUG of headers and whatever secret is in them."""
+    return logging.INFO if chosen <= logging.DEBUG else max(logging.WARNING, chosen)

@@ -22,12 +22,18 @@ _GAUGES = {
 }
 _COUNTERS = {
     "bytes_read": ("copickfs_read_bytes", "Bytes given to readers."),
+    "bytes_written": ("copickfs_written_bytes", "Bytes taken from writers."),
     "faults": ("copickfs_faults", "Unforeseen exceptions in request handlers."),
 }
 _LAYER_COUNTERS = {
     "requests": ("copickfs_layer_requests", "Requests to the source of a layer."),
     "bytes_read": ("copickfs_layer_read_bytes", "Bytes read from a layer."),
     "errors": ("copickfs_layer_errors", "Failed requests to the source of a layer."),
+}
+_LAYER_GAUGES = {
+    "pending_entries": ("copickfs_layer_pending", "Changes that are still to be sent to a layer."),
+    "pending_bytes": ("copickfs_layer_pending_bytes", "Bytes that are still to be sent to a layer."),
+    "pending_oldest_s": ("copickfs_layer_pending_seconds", "Age of the oldest change still to be sent."),
 }
 
 
@@ -46,12 +52,18 @@ class _Document:
             yield CounterMetricFamily(name, text, value=document[key])
         yield _family("copickfs_requests", "Requests of the kernel.", "operation", document["operations"])
         yield _family("copickfs_errors", "Requests answered with an error.", "errno", document["errors"])
+        layers = document["layers"]
         up = GaugeMetricFamily("copickfs_layer_up", "0 while a layer is out of reach.", labels=["layer"])
-        for layer in document["layers"]:
+        for layer in layers:
             up.add_metric([layer["name"]], layer["state"] != "down")
         yield up
         for key, (name, text) in _LAYER_COUNTERS.items():
-            yield _family(name, text, "layer", {layer["name"]: layer[key] for layer in document["layers"]})
+            yield _family(name, text, "layer", {layer["name"]: layer[key] for layer in layers})
+        for key, (name, text) in _LAYER_GAUGES.items():
+            gauge = GaugeMetricFamily(name, text, labels=["layer"])
+            for layer in layers:
+                gauge.add_metric([layer["name"]], layer[key])
+            yield gauge
 
 
 def render(document: dict[str, Any]) -> bytes:

@@ -40,13 +40,26 @@ def prepare_mountpoint(path: str | Path, config: Any) -> str:
     mountpoint = resolve(os.fspath(path))
     clean_stale_mounts(mountpoint)
     _require_empty_directory(mountpoint)
+    require_apart(mountpoint, config)
+    return mountpoint
+
+
+def require_apart(mountpoint: str, config: Any) -> None:
+    """Check that no layer meets the mount point.
+
+    Args:
+        mountpoint: Absolute path without symbolic links.
+        config: The configuration.
+
+    Raises:
+        MountError: The root of a layer is it, lies in it, or contains it.
+    """
     for key, root in _local_roots(config):
         if is_within(mountpoint, root) or is_within(root, mountpoint):
             raise MountError(
                 f"{mountpoint}: the layer root {root} ({key}) and the mount point would contain each other; "
                 "mount somewhere else"
             )
-    return mountpoint
 
 
 def clean_stale_mounts(mountpoint: str) -> None:

@@ -1,7 +1,8 @@
 """The state files of running daemons: who serves which mount point.
 
-One small JSON file for each daemon, written before it mounts and removed when it ends. What a killed
-daemon leaves behind is told from the living by process id and start time, and removed by whoever finds it.
+One small JSON file for each daemon, written before it mounts and removed when it ends, and beside it the
+socket by which the daemon's user asks it for something (`copickfs.daemon.channel`). What a killed daemon
+leaves behind is told from the living by process id and start time, and removed by whoever finds it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_FILE_CHARACTERS = 100_000
+_SOCKET_SUFFIX = ".sock"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Record:
         private: True if the mount is in a mount namespace of its own, where only
             ``copickfs run`` and its command see it.
         uid: The user it runs as.
+        socket: Its socket: beside the state file, wherever that was found.
     """
 
     process: Process
@@ -44,6 +47,7 @@ class Record:
     started_s: float
     private: bool
     uid: int
+    socket: str = ""
 
     def visible(self) -> bool:
         """True if this process has the same mounts as the daemon, so that the mount point is the same."""
@@ -68,10 +72,14 @@ class Registration:
 
     Args:
         record: What to write.
+
+    Attributes:
+        socket: Where its socket belongs.
     """
 
     def __init__(self, record: Record) -> None:
         self._file = runtime_directory() / f"{record.process.pid}.json"
+        self.socket = self._file.with_suffix(_SOCKET_SUFFIX)
         temporary = self._file.with_name(f".{self._file.name}.new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -79,9 +87,8 @@ class Registration:
         temporary.replace(self._file)
 
     def remove(self) -> None:
-        """Remove the file. Idempotent, never raises."""
-        with contextlib.suppress(OSError):
-            self._file.unlink()
+        """Remove the file and the socket. Idempotent, never raises."""
+        _remove(self._file)
 
 
 def living() -> list[Record]:
@@ -96,8 +103,7 @@ def living() -> list[Record]:
             if record is not None:
                 records.append(record)
             elif directory in own:
-                with contextlib.suppress(OSError):
-                    file.unlink()
+                _remove(file)
     return records
 
 
@@ -124,4 +130,10 @@ def _read(file: Path) -> Record | None:
         return None
     if record is None or not record.process.alive() or record.process.user_id() != status.st_uid:
         return None
-    return record
+    return dataclasses.replace(record, socket=str(file.with_suffix(_SOCKET_SUFFIX)))
+
+
+def _remove(file: Path) -> None:
+    for left in (file.with_suffix(_SOCKET_SUFFIX), file):
+        with contextlib.suppress(OSError):
+            left.unlink()

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from copickfs.config import redacted
+from copickfs.daemon.channel import Channel
 from copickfs.daemon.detach import detach
 from copickfs.daemon.mounts import mounts_at
 from copickfs.daemon.notify import notify
+from copickfs.daemon.orders import Orders
+from copickfs.daemon.pending import in_words, pending_of
 from copickfs.daemon.process import Process
 from copickfs.daemon.registry import Record, Registration, living
 from copickfs.daemon.status import DaemonStatus
@@ -24,9 +27,11 @@ from copickfs.daemon.transient_directory import remove_directories
 from copickfs.errors import MountError
 from copickfs.layers.kinds import BuildContext
 from copickfs.layers.manager import LayerManager
+from copickfs.layers.writable import is_writable
 from copickfs.ops.filesystem import Filesystem
 from copickfs.ops.session import Session, SessionOptions
 from copickfs.view import View
+from copickfs.view.writing import Writer
 from copickfs.virtual.control import control_layer, copick_config_of
 
 if TYPE_CHECKING:
@@ -64,13 +69,24 @@ class Daemon:
     def __init__(self, request: MountRequest, progress: Progress) -> None:
         self._request = request
         self._progress = progress
+        written = frozenset() if request.options.read_only else request.config.written_layers
+        self._read_only = not written
         self._manager = LayerManager(
             request.config,
-            BuildContext(watch=True, confined=request.options.allow_other, mountpoint=request.mountpoint),
+            BuildContext(
+                watch=True,
+                confined=request.options.allow_other,
+                mountpoint=request.mountpoint,
+                writable=written,
+                write_strategy=request.config.write_strategy,
+            ),
         )
         self._status = DaemonStatus(request, self._manager)
         self._registration: Registration | None = None
+        self._orders: Orders | None = None
+        self._channel: Channel | None = None
         self._session: Session | None = None
+        self._writer: Writer | None = None
         self._device = ""
         self._connecting = False
         self._answering = False
@@ -125,10 +141,13 @@ class Daemon:
         request = self._request
         self._tell("mounting")
         view = View(self._manager.get_layers_by_priority(), self._control())
-        filesystem = Filesystem(view)
+        filesystem = Filesystem(view, self._writer_of(view))
         self._status.filesystem = filesystem
+        self._listen()
         chosen = request.options
-        options = SessionOptions(request.config_file, chosen.allow_other, chosen.debug, chosen.no_exec)
+        options = SessionOptions(
+            request.config_file, chosen.allow_other, chosen.debug, chosen.no_exec, self._read_only
+        )
         self._session = Session(filesystem, request.mountpoint, options)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals)
@@ -138,6 +157,29 @@ class Daemon:
                 self._fault = error
             self._answering = False
             nursery.cancel_scope.cancel()
+
+    def _writer_of(self, view: View) -> Writer | None:
+        if self._read_only:
+            return None
+        config = self._request.config
+        name = self._manager.default_write_layer
+        default = None if name is None else self._manager.get_layer(name)
+        self._writer = Writer(
+            view,
+            default if default is not None and is_writable(default) else None,
+            strategy=config.write_strategy,
+            small_store_bytes=config.complete_below_bytes,
+        )
+        return self._writer
+
+    def _listen(self) -> None:
+        """From here on the user can ask for something by `copickfs.daemon.channel`."""
+        assert self._registration is not None  # noqa: S101 -- run() registers first
+        self._orders = Orders(self._manager, self._writer)
+        try:
+            self._channel = Channel(self._registration.socket, self._orders.handlers())
+        except OSError as error:
+            raise MountError(f"{self._registration.socket}: {error.strerror}") from None
 
     def _ready(self, nursery: trio.Nursery) -> None:
         self._answering = True
@@ -194,11 +236,24 @@ class Daemon:
 
     def _end(self) -> None:
         self._limit_end()
+        if self._orders is not None:
+            self._orders.close()
+        if self._writer is not None:
+            self._writer.close()
         self._manager.close()
+        self._say_farewell()
         self._leave_nothing()
         _log.info("ended")
         if self._last_resort is not None:
             self._last_resort.cancel()
+
+    def _say_farewell(self) -> None:
+        """What is still pending stays in the journal, and is sent by the next daemon."""
+        pending = pending_of(self._manager.layers.values())
+        for layer, document in pending.items():
+            _log.info("kept for the next mount: %s", in_words(layer, document))
+        if self._channel is not None:
+            self._channel.close({"pending": pending})
 
     def _end_now(self, reason: str) -> None:
         """End the process without waiting for anything; the mount point is free afterwards."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import copickfs
+from copickfs.daemon.pending import pending_document
 
 if TYPE_CHECKING:
     from copickfs.daemon.request import MountRequest
@@ -58,6 +59,7 @@ class DaemonStatus:
             "private": request.private,
             "allow_other": request.options.allow_other,
             "memory_bytes": _memory_bytes(),
+            **self._writing(),
             **self._figures(),
             "layers": [self._layer(layer) for layer in self._manager.get_layers_by_priority()],
         }
@@ -68,12 +70,21 @@ class DaemonStatus:
 
         return render(self.document())
 
+    def _writing(self) -> dict[str, Any]:
+        config, read_only = self._request.config, self._request.options.read_only
+        writable = bool(config.written_layers) and not read_only
+        return {
+            "writable": writable,
+            "write_layer": self._manager.default_write_layer if writable else None,
+            "write_strategy": config.write_strategy,
+        }
+
     def _figures(self) -> dict[str, Any]:
         filesystem = self.filesystem
         if filesystem is None:
             return {
-                "requests": 0, "operations": {}, "bytes_read": 0, "errors": {}, "faults": 0,
-                "waiting_reads": 0, "inodes": 0, "open_files": 0,
+                "requests": 0, "operations": {}, "bytes_read": 0, "bytes_written": 0, "errors": {},
+                "faults": 0, "waiting_reads": 0, "inodes": 0, "open_files": 0,
             }  # fmt: skip
         counters = filesystem.counters
         operations = dict(counters.requests)
@@ -81,6 +92,7 @@ class DaemonStatus:
             "requests": sum(operations.values()),
             "operations": operations,
             "bytes_read": counters.bytes_read,
+            "bytes_written": counters.bytes_written,
             "errors": {errno.errorcode.get(code, str(code)): n for code, n in dict(counters.errors).items()},
             "faults": sum(dict(counters.faults).values()),
             "waiting_reads": filesystem.lanes.waiting_reads,
@@ -103,6 +115,7 @@ class DaemonStatus:
             "requests": statistics.requests,
             "bytes_read": statistics.bytes_read,
             "errors": statistics.errors,
+            **pending_document(layer),
         }
 
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from copickfs.daemon import registry
 from copickfs.daemon.detach import Busy, detach
-from copickfs.daemon.mounts import mount_above, mounts_at, resolve
+from copickfs.daemon.finding import find_daemon, find_mount
+from copickfs.daemon.mounts import mounts_at, resolve
 from copickfs.daemon.probe import State, ask
-from copickfs.daemon.process import Process, users_of
+from copickfs.daemon.process import users_of
+from copickfs.daemon.questions import Farewell
 from copickfs.errors import MountError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from copickfs.daemon.mounts import Mount
+    from copickfs.daemon.process import Process
 
 DEFAULT_LIMIT_S = 30.0
 _TERMINATION_LIMIT_S = 3.0
 _SHOWN_PROCESSES = 8
 
 
-def unmount(path: str | Path, *, force: bool = False, limit_s: float = DEFAULT_LIMIT_S) -> None:
+def unmount(
+    path: str | Path, *, force: bool = False, limit_s: float = DEFAULT_LIMIT_S
+) -> dict[str, dict[str, Any]]:
     """Unmount and wait until the daemon has ended.
 
     Args:
@@ -30,61 +35,25 @@ def unmount(path: str | Path, *, force: bool = False, limit_s: float = DEFAULT_L
         force: Detach the mount even if it is in use or its daemon is stuck, and end the daemon.
         limit_s: How long to wait for the daemon.
 
+    Returns:
+        For each layer that was not sent everything, what is kept for the next mount: see
+        `copickfs.daemon.pending`. Empty also where the daemon could not say.
+
     Raises:
         MountError: It is no mount of copickfs, it is in use, or the daemon has not ended.
     """
     mountpoint = resolve(str(path))
     mount = find_mount(mountpoint)
     daemon = find_daemon(mount)
-    if force:
-        _unmount_by_force(mount, daemon, limit_s)
-    elif daemon is None:
-        detach(mountpoint)  # nobody is there who could still answer
-    else:
-        _unmount_in_order(mountpoint, daemon, limit_s)
-    _remove_dead_below(mountpoint)
-
-
-def find_mount(mountpoint: str) -> Mount:
-    """The mount of copickfs on top at ``mountpoint``.
-
-    Raises:
-        MountError: There is none; says what is there instead.
-    """
-    stack = mounts_at(mountpoint)
-    if stack and stack[-1].is_copickfs:
-        return stack[-1]
-    if stack:
-        raise MountError(f"{mountpoint}: is a mount of kind {stack[-1].kind}, not of copickfs")
-    above = mount_above(mountpoint)
-    if above is not None:
-        raise MountError(f"{mountpoint}: is not a mount point, but lies inside of {above.mountpoint}")
-    for record in registry.living():
-        if record.mountpoint == mountpoint:
-            raise MountError(
-                f"{mountpoint}: is mounted for a running 'copickfs run' only (daemon {record.process.pid}); "
-                "it ends with its command"
-            )
-    raise MountError(f"{mountpoint}: is not mounted")
-
-
-def find_daemon(mount: Mount) -> Process | None:
-    """The living daemon of a mount: by its state file, else by asking the mount.
-
-    A process of another user than who mounted is not believed to be it: what a mount says of itself
-    must not make root end just any process.
-    """
-    record = registry.find(mount.mountpoint)
-    if record is not None:
-        return record.process
-    answer = ask(mount.mountpoint)
-    if answer.state is State.DEAD or "pid" not in answer.document:
-        return None
-    try:
-        process = Process.of(int(answer.document["pid"]))
-    except (ProcessLookupError, ValueError, TypeError):
-        return None
-    return process if process.user_id() == mount.user_id else None
+    with Farewell(registry.find(mountpoint)) as farewell:
+        if force:
+            _unmount_by_force(mount, daemon, limit_s)
+        elif daemon is None:
+            detach(mountpoint)  # nobody is there who could still answer
+        else:
+            _unmount_in_order(mountpoint, daemon, limit_s)
+        _remove_dead_below(mountpoint)
+        return farewell.pending()
 
 
 def _unmount_in_order(mountpoint: str, daemon: Process, limit_s: float) -> None:

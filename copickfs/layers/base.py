@@ -15,10 +15,12 @@ Contract, for every method of every layer:
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING, Protocol
 
 from copickfs.errors import WouldBlock
-from copickfs.model import ByteRange, Entry, Health, Space, Statistics
+from copickfs.model import ByteRange, Entry, Health, Pending, Space, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,6 +99,14 @@ class Layer(Protocol):
         """The text of a symbolic link that the layer shows as one."""
         ...
 
+    def get_xattr(self, path: str, name: str) -> bytes:
+        """An extended attribute of the source's own. Raises `OSError` with ENODATA if it is not there."""
+        ...
+
+    def list_xattrs(self, path: str) -> list[str]:
+        """The names of the source's own extended attributes."""
+        ...
+
     def stat_nowait(self, path: str) -> Entry:
         """Like `stat`, or `WouldBlock`."""
         ...
@@ -140,6 +150,14 @@ class Layer(Protocol):
         """Counters, from memory."""
         ...
 
+    def pending(self) -> Pending:
+        """What is still to be sent to the source, from memory; also after `close`."""
+        ...
+
+    def flush_pending(self, timeout_s: float) -> bool:
+        """Wait until nothing is pending, at most ``timeout_s`` seconds; True if nothing is."""
+        ...
+
 
 class BaseLayer:
     """Default answers for the optional half of `Layer`; kinds override what they can do better.
@@ -181,6 +199,14 @@ class BaseLayer:
         """No kind shows symbolic links unless it says so: EINVAL, as for any other file."""
         raise OSError(22, f"not a symbolic link: {path!r}")
 
+    def get_xattr(self, path: str, name: str) -> bytes:  # noqa: ARG002
+        """Most sources keep no extended attributes: ENODATA."""
+        raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
+
+    def list_xattrs(self, path: str) -> list[str]:  # noqa: ARG002
+        """None."""
+        return []
+
     def stat_nowait(self, path: str) -> Entry:  # noqa: ARG002
         """See `Layer.stat_nowait`."""
         raise WouldBlock(self.name)
@@ -218,3 +244,11 @@ class BaseLayer:
     def statistics(self) -> Statistics:
         """Nothing is counted."""
         return Statistics()
+
+    def pending(self) -> Pending:
+        """Nothing: what is written is at the source."""
+        return Pending()
+
+    def flush_pending(self, timeout_s: float) -> bool:  # noqa: ARG002
+        """Nothing to wait for."""
+        return True

@@ -14,16 +14,17 @@ import errno
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from copickfs.errors import AccessDenied, NotADirectory, NotFound, Transient, Unavailable, WouldBlock
 from copickfs.layers.flight import SingleFlight
 from copickfs.layers.listings import Kept, Listing, ListingMemory
 from copickfs.layers.sources import DIRECTORY, Found, is_sound
-from copickfs.paths import RESERVED_PREFIX, array_of, join, split, store_of
+from copickfs.layers.sources.writing import DIRECTORY_MARK, UPLOAD_PREFIX
+from copickfs.paths import array_of, join, split, store_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,12 @@ STALE_RETRY_S = 5.0
 
 _MANY_CHANGES = 1_000
 _ARRAY_MARKS = (".zarray", "zarr.json")
+
+
+class _Change(NamedTuple):
+    path: str
+    found: Found | None
+    is_new: bool
 
 
 class Fetcher(Protocol):
@@ -86,6 +93,8 @@ class Catalogue:
         self._flights = SingleFlight()
         self._lock = threading.Lock()
         self._reported: set[str] = set()
+        self._loading = 0
+        self._own: list[_Change] = []
 
     def found(self, path: str, *, wait: bool = True) -> Found:
         """What ``path`` is.
@@ -102,7 +111,7 @@ class Catalogue:
         if not path:
             return ROOT
         directory, name = split(path)
-        if name.startswith(RESERVED_PREFIX):
+        if _is_internal(name):
             raise NotFound(path)
         try:
             listing = self.listing(directory, wait=wait)
@@ -140,6 +149,60 @@ class Catalogue:
         self._objects.distrust(path)
         self._announce(path or "")
 
+    def changed(self, path: str, found: Found | None, *, is_new: bool = False) -> None:
+        """This program has put ``found`` at ``path``, or removed what was there.
+
+        A listing that is being fetched meanwhile may not know of it: it is told when it has come.
+
+        Args:
+            path: What was changed.
+            found: What is there now.
+            is_new: It is a directory that was just made, and empty.
+        """
+        change = _Change(path, found, is_new)
+        with self._lock:
+            if self._loading:
+                self._own.append(change)
+            self._apply(change)
+
+    def _apply(self, change: _Change) -> None:
+        path, found, is_new = change
+        directory, name = split(path)
+        kept = self._memory.find(directory)
+        listing = None if kept is None else kept.listing(directory)
+        before = None if listing is None else listing.get(name)
+        if kept is not None:
+            kept.patch(path, found)
+        self._objects.forget(path)
+        if found is not None and found.kind == DIRECTORY and is_new:
+            self._memory.keep_empty(path)
+        elif kept is not None and kept.is_array and found is not None and found.kind == DIRECTORY:
+            self._memory.forget(kept.origin)  # nobody has listed what has come into the array
+        elif listing is None or (before is not None and before.kind == DIRECTORY):
+            self._memory.forget_below(path)
+
+    @contextlib.contextmanager
+    def _loads(self) -> Iterator[int]:
+        """Around a fetch: own changes from the given position on may be missing in what is fetched."""
+        with self._lock:
+            self._loading += 1
+            start = len(self._own)
+        try:
+            yield start
+        finally:
+            with self._lock:
+                self._loading -= 1
+                if not self._loading:
+                    self._own.clear()
+
+    def _keep(self, kept: Kept, start: int) -> Kept | None:
+        """Remember a listing that was fetched, with the own changes since then; what it replaces."""
+        with self._lock:
+            before = self._memory.keep(kept)
+            for change in self._own[start:]:
+                self._apply(change)
+        return before
+
     def _is_fresh(self, kept: Kept) -> bool:
         return self._is_young(kept) or time.monotonic() < kept.retry_s or not self._fetcher.may_ask
 
@@ -173,6 +236,15 @@ class Catalogue:
         landed = self._memory.find(origin)  # by another flight, after this caller had looked
         if landed is not None and landed.origin == origin and self._is_young(landed):
             return landed
+        with self._loads() as start:
+            kept = self._fetched(origin)
+            self._compare(self._keep(kept, start), kept)
+        with self._lock:
+            self._reported.discard("stale")
+        return kept
+
+    def _fetched(self, origin: str) -> Kept:
+        """The listing of a directory, or of an array, from the source."""
         try:
             entries = self._sifted(origin, self._fetcher.scan(origin))
             listings = {"": Listing(entries)}
@@ -187,11 +259,7 @@ class Catalogue:
         except (NotFound, NotADirectory):
             self._check_above(origin)
             raise
-        kept = Kept(origin, listings, is_array=is_array)
-        self._compare(self._memory.keep(kept), kept)
-        with self._lock:
-            self._reported.discard("stale")
-        return kept
+        return Kept(origin, listings, is_array=is_array)
 
     def _compare(self, before: Kept | None, kept: Kept) -> None:
         """Announce what has changed since the last listing."""
@@ -250,7 +318,7 @@ class Catalogue:
         for entry in entries:
             if not is_sound(entry.name):
                 odd.append(entry.name)
-            elif not entry.name.startswith(RESERVED_PREFIX) and (
+            elif not _is_internal(entry.name) and (
                 entry.name not in unique or entry.kind == DIRECTORY  # an object store may have both
             ):
                 unique[entry.name] = entry
@@ -266,3 +334,8 @@ class Catalogue:
                 return
             self._reported.add(subject)
         _log.warning(f"layer %s: {message}", self._name, *details)
+
+
+def _is_internal(name: str) -> bool:
+    """True for what the layer itself puts beside the files: half-sent ones, and marks of directories."""
+    return name == DIRECTORY_MARK or name.startswith(UPLOAD_PREFIX)

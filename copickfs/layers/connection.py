@@ -13,6 +13,7 @@ from copickfs.layers.sources.faults import meaning
 from copickfs.layers.sources.opening import check_protocol, open_source
 from copickfs.layers.sources.redaction import Redactor, shown_url
 from copickfs.layers.sources.web_listing import may_be_hidden
+from copickfs.layers.sources.writing import Changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from copickfs.layers.guard import Attempt
     from copickfs.layers.listings import Listing
     from copickfs.layers.sources import Found, Source
+    from copickfs.layers.sources.writing import Writing
     from copickfs.model import ByteRange, Health, Statistics
 
 T = TypeVar("T")
@@ -122,6 +124,26 @@ class Connection:
         self._counters.received(len(data))
         return data
 
+    def change(self, path: str, operation: Callable[[Writing, Attempt, bool], T]) -> T:
+        """Change something at the source, repeatedly if it fails for a moment.
+
+        Args:
+            path: What is changed.
+            operation: Called with the source and whether an earlier attempt may have come through.
+        """
+        again = False
+
+        def once(source: Source, attempt: Attempt) -> T:
+            nonlocal again
+            before, again = again, True
+            return operation(source.writing(), attempt, before)
+
+        return self._guard.insist(self._asking(path, once))
+
+    def writing_kind(self) -> Writing:
+        """How the source is written; not for calls, which go through `change`."""
+        return self._guard.insist(self._asking("", lambda source, _attempt: source.writing()))
+
     def hint_s(self) -> float:
         """Seconds until a call makes sense; 0 when the source answers."""
         return self._guard.hint_s()
@@ -222,7 +244,7 @@ class Connection:
         source.close()
 
     def _translated(self, error: Exception, path: str) -> Exception:
-        if isinstance(error, RangesIgnored):
+        if isinstance(error, RangesIgnored | Changed):
             return error
         text = self._redact(str(error) or type(error).__name__)
         if not isinstance(error, Transient | ConfigError):

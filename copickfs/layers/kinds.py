@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from copickfs.config.kinds import find_kind
 from copickfs.errors import ConfigError
 from copickfs.layers.local import LocalLayer
+from copickfs.layers.localwrite import WritableLocalLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +26,17 @@ class BuildContext(NamedTuple):
         watch: Announce changes at the source; a mount needs that, a short script does not.
         confined: The daemon serves other users: symbolic links out of a root are refused.
         mountpoint: Where the tree is mounted; a layer must never reach into it.
+        writable: Names of the layers that may be written.
+        write_strategy: ``write_strategy`` of the configuration.
+        journal_directory: Where what is to be sent to remote layers is kept; None for the default.
     """
 
     watch: bool = False
     confined: bool = False
     mountpoint: str = ""
+    writable: frozenset[str] = frozenset()
+    write_strategy: str = "default"
+    journal_directory: str | None = None
 
 
 class LayerKind(Protocol):
@@ -55,7 +62,8 @@ def build_layer(config: Any, context: BuildContext) -> Layer:
 
 def _build_filesystem(config: Any, context: BuildContext) -> Layer:
     if "://" not in config.root and "::" not in config.root:
-        return LocalLayer(
+        writable = not config.read_only and config.layer_name in context.writable
+        return (WritableLocalLayer if writable else LocalLayer)(
             config.layer_name,
             config.root,
             config.priority,
@@ -65,6 +73,8 @@ def _build_filesystem(config: Any, context: BuildContext) -> Layer:
             mountpoint=context.mountpoint,
             on_unavailable=config.on_unavailable,
         )
+    if config.layer_name in context.writable:
+        return _build_writable_remote(config, context)
     from copickfs.layers.remote import FsspecLayer
 
     return FsspecLayer(
@@ -72,6 +82,23 @@ def _build_filesystem(config: Any, context: BuildContext) -> Layer:
         config.root,
         config.priority,
         read_only=config.read_only,
+        fs_args=config.fs_args,
+        ttl_s=config.ttl,
+        immutable=config.immutable,
+        timeout_s=config.timeout,
+        on_unavailable=config.on_unavailable,
+    )
+
+
+def _build_writable_remote(config: Any, context: BuildContext) -> Layer:
+    from copickfs.layers.remotewrite import WritableFsspecLayer
+
+    return WritableFsspecLayer(
+        config.layer_name,
+        config.root,
+        config.priority,
+        propagate=context.write_strategy == "cache_and_propagate",
+        journal_directory=context.journal_directory,
         fs_args=config.fs_args,
         ttl_s=config.ttl,
         immutable=config.immutable,

@@ -13,6 +13,21 @@ _log = logging.getLogger(__name__)
 _MAX_REPORTS = 1_000
 _MAX_LINKS = 40
 
+_ABSOLUTE_MARK = "/"
+_RELATIVE_MARK = ".//"
+
+
+def marked(text: str) -> str:
+    """How the text of a symbolic link made through the mount is stored: it leads to the same place."""
+    return (_ABSOLUTE_MARK if text.startswith("/") else _RELATIVE_MARK) + text
+
+
+def unmarked(stored: str) -> str | None:
+    """The text that was `marked`; None if ``stored`` is that of a link which others have made."""
+    if stored.startswith(_ABSOLUTE_MARK + "/"):
+        return stored.removeprefix(_ABSOLUTE_MARK)
+    return stored.removeprefix(_RELATIVE_MARK) if stored.startswith(_RELATIVE_MARK) else None
+
 
 class LinkRules:
     """The rules for one layer. Thread-safe.
@@ -63,6 +78,17 @@ class LinkRules:
         try:
             self.check_descriptor(path, descriptor)
             return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def text(self, path: str, full: str) -> str:
+        """`os.readlink`; in a confined layer of what is certainly inside of it, as `lstat`."""
+        if not self._confined:
+            return os.readlink(full)
+        descriptor = os.open(full, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            self.check_descriptor(path, descriptor)
+            return os.readlink("", dir_fd=descriptor)
         finally:
             os.close(descriptor)
 

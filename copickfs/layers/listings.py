@@ -14,8 +14,8 @@ from bisect import bisect_left
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from copickfs.layers.sources import Found
-from copickfs.paths import join, store_of
+from copickfs.layers.sources import DIRECTORY, Found
+from copickfs.paths import join, split, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,6 +54,23 @@ class Listing:
         if index < len(self._names) and self._names[index] == name:
             return self._at(index)
         return None
+
+    def patched(self, name: str, found: Found | None) -> Listing:
+        """The same listing with another entry, or none, for one name."""
+        index = bisect_left(self._names, name)
+        stop = index + (index < len(self._names) and self._names[index] == name)
+        new = Listing(() if found is None else (found,))
+        etags, new_etags = self._etags, new._etags
+        if etags is not None or new_etags is not None:
+            etags = etags or ("",) * len(self._names)
+            new_etags = new_etags or ("",) * len(new)
+        patched = object.__new__(Listing)
+        patched._names = self._names[:index] + new._names + self._names[stop:]
+        patched._kinds = self._kinds[:index] + new._kinds + self._kinds[stop:]
+        patched._sizes_bytes = self._sizes_bytes[:index] + new._sizes_bytes + self._sizes_bytes[stop:]
+        patched._mtimes_ns = self._mtimes_ns[:index] + new._mtimes_ns + self._mtimes_ns[stop:]
+        patched._etags = None if etags is None else (*etags[:index], *(new_etags or ()), *etags[stop:])
+        return patched
 
     def changes(self, newer: Listing) -> list[str]:
         """Names that came, went or changed."""
@@ -105,6 +122,25 @@ class Kept:
     def listing(self, directory: str) -> Listing | None:
         """The listing of a directory at or below ``origin``; None if there is no such directory."""
         return self.listings.get(directory[len(self.origin) :].lstrip("/"))
+
+    def patch(self, path: str, found: Found | None) -> None:
+        """``path``, in one of the directories, is another one now, or none: this program has changed it."""
+        directory, name = split(path)
+        relative = directory[len(self.origin) :].lstrip("/")
+        listing = self.listings.get(relative)
+        if listing is None:
+            return
+        self.listings[relative] = listing.patched(name, found)
+        if not self.is_array:
+            return
+        inner = join(relative, name)
+        stays = found is not None and found.kind == DIRECTORY
+        if inner in self.listings and not stays:
+            self.listings = {
+                path: kept for path, kept in self.listings.items() if not f"{path}/".startswith(inner + "/")
+            }
+        elif stays:
+            self.listings.setdefault(inner, Listing(()))
 
     def changes(self, newer: Kept) -> list[str]:
         """Paths that differ between this and a newer state of the same origin."""
@@ -174,6 +210,18 @@ class ListingMemory:
         with self._lock:
             self._directories.pop(origin)
             self._arrays.pop(origin)
+
+    def forget_below(self, path: str) -> None:
+        """This program has moved or removed the directory ``path``."""
+        with self._lock:
+            for shelf in (self._directories, self._arrays):
+                for origin in [o for o in shelf.kept if o == path or o.startswith(path + "/")]:
+                    shelf.pop(origin)
+
+    def keep_empty(self, path: str) -> None:
+        """This program has made the directory ``path``."""
+        if self.find(path) is None:
+            self.keep(Kept(path, {"": Listing(())}))
 
 
 class _Shelf:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -10,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from copickfs.errors import IsADirectory, NotADirectory, NotFound, WouldBlock
-from copickfs.layers import mounts
+from copickfs.layers import links, localattributes, localcalls, mounts
 from copickfs.layers.base import LISTED_TTL_S, POLLED_TTL_S, BaseLayer
 from copickfs.layers.links import LinkRules
 from copickfs.layers.localfile import LocalFile
@@ -19,7 +20,7 @@ from copickfs.layers.watch import Watcher
 from copickfs.model import Entry, Health, Space, Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _log = logging.getLogger(__name__)
 _new = tuple.__new__  # a tenth of a microsecond an entry less than the named tuple's own constructor
@@ -79,6 +80,11 @@ class LocalLayer(BaseLayer):
         self.bytes_read = 0
         self._root = LocalRoot(name, self.root)
 
+    @property
+    def on_local_disk(self) -> bool:
+        """True if its calls never wait for a network."""
+        return not self._patient
+
     def connect(self) -> None:
         """Check the root; see `Layer.connect`. A root on a network file system is never asked inline."""
         fs_type = mounts.type_of_device(self._root.connect())
@@ -86,7 +92,7 @@ class LocalLayer(BaseLayer):
         self.inline_reads = True if mounts.is_memory(fs_type) else None
         if self._watch and not self._patient:
             try:
-                self._watcher = Watcher(self.name, self.root, self._announce)
+                self._watcher = Watcher(self.name, self.root, self._heard)
             except OSError as error:
                 _log.info("layer %s: no inotify (%s); changes are polled for", self.name, error.strerror)
 
@@ -114,10 +120,8 @@ class LocalLayer(BaseLayer):
         except NotADirectoryError:
             raise NotADirectory(path) from None
         if stat.S_ISLNK(status.st_mode):
-            if inline:
-                raise WouldBlock(self.name)  # nobody knows where it leads
-            return self._through_link(path, name, full, status)
-        return self._entry(name, status)
+            return self._through_link(path, full, status, inline=inline)
+        return self.entry_of(name, status)
 
     def scan(self, path: str, limit: int | None = None) -> list[Entry]:
         """See `Layer.scan`. With ``limit``, `WouldBlock` at more entries than that, and at links."""
@@ -163,13 +167,40 @@ class LocalLayer(BaseLayer):
         if stat.S_ISDIR(status.st_mode):
             os.close(descriptor)
             raise IsADirectory(path)
-        return LocalFile(self, self._entry(path.rpartition("/")[2], status), descriptor)
+        return LocalFile(self, self.entry_of(path.rpartition("/")[2], status), descriptor)
 
     def readlink(self, path: str) -> str:
-        """See `Layer.readlink`. Raises `AccessDenied` for a link that leads out of a confined root."""
+        """See `Layer.readlink`. Raises `AccessDenied` for others' links that lead out of a confined root."""
         full = self._prefix + path
+        stored = self._links.text(path, full)
+        text = links.unmarked(stored)
+        if text is not None:
+            return text
         self._links.check_inside(path, full)
-        return os.readlink(full)
+        return stored
+
+    def get_xattr(self, path: str, name: str) -> bytes:
+        """See `Layer.get_xattr`."""
+        with self._target(path) as target:
+            return localattributes.get_xattr(target, name)
+
+    def list_xattrs(self, path: str) -> list[str]:
+        """See `Layer.list_xattrs`."""
+        with self._target(path) as target:
+            return localattributes.list_xattrs(target)
+
+    @contextlib.contextmanager
+    def _target(self, path: str) -> Iterator[str]:
+        """A path of what is shown at ``path``: of what a link that is followed leads to."""
+        shown = self._stat(path, inline=False)
+        full = self._prefix + path if path else self.root
+        nofollow = os.O_NOFOLLOW if stat.S_ISLNK(shown.mode) else 0
+        descriptor = os.open(full, os.O_PATH | os.O_CLOEXEC | nofollow)
+        try:
+            self._links.check_descriptor(path, descriptor)
+            yield localcalls.descriptor_path(descriptor)
+        finally:
+            os.close(descriptor)
 
     def stat_nowait(self, path: str) -> Entry:
         """See `Layer.stat_nowait`."""
@@ -253,11 +284,9 @@ class LocalLayer(BaseLayer):
                     continue  # gone since the directory was read
                 mode = s.st_mode
                 if stat.S_ISLNK(mode):
-                    if limit is not None:
-                        raise WouldBlock(layer)
-                    name = item.name
-                    inner = f"{path}/{name}" if path else name
-                    entries.append(self._through_link(inner, name, self._prefix + inner, s))
+                    inner = f"{path}/{item.name}" if path else item.name
+                    full = self._prefix + inner
+                    entries.append(self._through_link(inner, full, s, inline=limit is not None))
                     continue
                 entries.append(
                     _new(
@@ -273,7 +302,8 @@ class LocalLayer(BaseLayer):
                     raise WouldBlock(layer)
         return entries
 
-    def _entry(self, name: str, s: os.stat_result, *, volatile: bool = False) -> Entry:
+    def entry_of(self, name: str, s: os.stat_result, *, volatile: bool = False) -> Entry:
+        """The entry of what ``s`` tells of."""
         # A file with several names may be written under one that nobody watches.
         hard_linked = s.st_nlink > 1 and not stat.S_ISDIR(s.st_mode)
         return _new(
@@ -284,14 +314,23 @@ class LocalLayer(BaseLayer):
             ),
         )  # fmt: skip
 
-    def _through_link(self, path: str, name: str, full: str, link: os.stat_result) -> Entry:
+    def _through_link(self, path: str, full: str, link: os.stat_result, *, inline: bool) -> Entry:
         """What a symbolic link stands for.
 
         It is followed, so that a run directory kept elsewhere merges like any other. Shown as a link
-        are: one that leads nowhere, one that leads back into a directory on its own path (a walk
-        would never end), and, in a confined layer, one that leads out of the root (refused).
+        are: one that was made through a mount, one that leads nowhere, one that leads back into a
+        directory on its own path (a walk would never end), and, in a confined layer, one that leads
+        out of the root (refused).
         """
-        as_link = self._entry(name, link, volatile=True)
+        name = path.rpartition("/")[2]
+        text = None
+        with contextlib.suppress(OSError):  # something else by now, then it leads nowhere
+            text = links.unmarked(self._links.text(path, full))
+        if text is not None:
+            return self.entry_of(name, link)._replace(size_bytes=len(os.fsencode(text)))
+        if inline:
+            raise WouldBlock(self.name)  # nobody knows where it leads
+        as_link = self.entry_of(name, link, volatile=True)
         status = self._links.target(path, full)
         if status is None:
             return as_link
@@ -300,7 +339,7 @@ class LocalLayer(BaseLayer):
                 self._foreign = tuple({*self._foreign, path})
         if stat.S_ISDIR(status.st_mode):
             self._linked.add(path)
-        return self._entry(name, status, volatile=True)
+        return self.entry_of(name, status, volatile=True)
 
     def _is_linked(self, directory: str) -> bool:
         """True at and below a directory reached through a link, whose way there nobody watches."""
@@ -310,6 +349,10 @@ class LocalLayer(BaseLayer):
                 return True
             directory = directory.rpartition("/")[0]
         return False
+
+    def _heard(self, path: str) -> None:
+        """The watcher says that ``path`` has changed."""
+        self._announce(path)
 
     def _announce(self, path: str) -> None:
         for callback in self._callbacks:

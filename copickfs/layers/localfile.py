@@ -88,6 +88,10 @@ class LocalFile:
             self._layer.inline_reads = False
             raise WouldBlock(self._layer.name) from None
 
+    def fileno(self) -> int:
+        """The descriptor; -1 once it is closed."""
+        return self._descriptor
+
     def close(self) -> None:
         """See `LayerFile.close`."""
         descriptor, self._descriptor = self._descriptor, -1

@@ -30,6 +30,7 @@ from copickfs.model import BLOCK_BYTES, Entry, Health, Statistics
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from copickfs.layers.listings import Listing
     from copickfs.model import ByteRange
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,9 @@ _FILE_MODE = stat.S_IFREG | 0o644
 
 class FsspecLayer(BaseLayer):
     """A directory on a file system that fsspec knows.
+
+    Attributes:
+        owner: User and group whose everything is.
 
     Args:
         name: Name of the layer.
@@ -81,7 +85,7 @@ class FsspecLayer(BaseLayer):
         self._callbacks: list[Callable[[str], None]] = []
         believed_s = math.inf if immutable else ttl_s
         self._catalogue = Catalogue(name, self._connection, believed_s, 1.25 * timeout_s, self._announce)
-        self._owner = (os.getuid(), os.getgid())
+        self.owner = (os.getuid(), os.getgid())
 
     def connect(self) -> None:
         """See `Layer.connect`. The root is listed at once, unless the server lists nothing."""
@@ -103,15 +107,15 @@ class FsspecLayer(BaseLayer):
 
     def stat(self, path: str) -> Entry:
         """See `Layer.stat`. Costs no request once the directory is listed."""
-        return self._entry(self._catalogue.found(path))
+        return self.entry_of(self._catalogue.found(path))
 
     def scan(self, path: str) -> list[Entry]:
         """See `Layer.scan`."""
-        return [self._entry(found) for found in self._catalogue.listing(path)]
+        return [self.entry_of(found) for found in self._catalogue.listing(path)]
 
     def open(self, path: str) -> RemoteFile:
         """See `Layer.open`. Costs no request once the directory is listed."""
-        return self._opened(path, self._catalogue.found(path))
+        return self.opened(path, self._catalogue.found(path))
 
     def readlink(self, path: str) -> str:
         """See `Layer.readlink`."""
@@ -121,18 +125,18 @@ class FsspecLayer(BaseLayer):
 
     def stat_nowait(self, path: str) -> Entry:
         """See `Layer.stat_nowait`."""
-        return self._entry(self._catalogue.found(path, wait=False))
+        return self.entry_of(self._catalogue.found(path, wait=False))
 
     def scan_nowait(self, path: str) -> list[Entry]:
         """See `Layer.scan_nowait`."""
         listing = self._catalogue.listing(path, wait=False)
         if len(listing) > _INLINE_ENTRIES:
             raise WouldBlock(self.name)
-        return [self._entry(found) for found in listing]
+        return [self.entry_of(found) for found in listing]
 
     def open_nowait(self, path: str) -> RemoteFile:
         """See `Layer.open_nowait`."""
-        return self._opened(path, self._catalogue.found(path, wait=False))
+        return self.opened(path, self._catalogue.found(path, wait=False))
 
     def ttl_s(self, directory: str) -> float:  # noqa: ARG002 - the same for all of them
         """See `Layer.ttl_s`."""
@@ -162,7 +166,16 @@ class FsspecLayer(BaseLayer):
         """Seconds until it makes sense to repeat a failed read; 0 when the source answers. Never blocks."""
         return self._connection.hint_s()
 
-    def _opened(self, path: str, found: Found) -> RemoteFile:
+    def found(self, path: str, *, wait: bool = True) -> Found:
+        """What the source has at ``path``; see `Catalogue.found`."""
+        return self._catalogue.found(path, wait=wait)
+
+    def listing(self, path: str, *, wait: bool = True) -> Listing:
+        """What the source has in the directory ``path``; see `Catalogue.listing`."""
+        return self._catalogue.listing(path, wait=wait)
+
+    def opened(self, path: str, found: Found, entry: Entry | None = None) -> RemoteFile:
+        """The file that was found at ``path`` of the source, shown as ``entry``."""
         if found.kind == DIRECTORY:
             raise IsADirectory(path)
         if found.kind == LINK:
@@ -173,11 +186,12 @@ class FsspecLayer(BaseLayer):
         def fetch(span: ByteRange) -> bytes:
             return self._connection.read(path, span, found)
 
-        return RemoteFile(self._entry(found), fetch, lambda: self._catalogue.distrust(path))
+        return RemoteFile(entry or self.entry_of(found), fetch, lambda: self._catalogue.distrust(path))
 
-    def _entry(self, found: Found) -> Entry:
+    def entry_of(self, found: Found) -> Entry:
+        """What is shown for something at the source."""
         name, kind, size_bytes, mtime_ns, etag = found
-        uid, gid = self._owner
+        uid, gid = self.owner
         return Entry(
             name, _MODES.get(kind, _FILE_MODE), size_bytes, mtime_ns, self.name, etag, mtime_ns, mtime_ns, 1,
             uid, gid, -(-size_bytes // BLOCK_BYTES),

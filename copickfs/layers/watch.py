@@ -16,10 +16,11 @@ import logging
 import os
 import select
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,16 @@ MAX_WATCHES = 65_536
 _ROOT_CHECK_MS = 500
 _SETTLE_MS = 10
 """A pause after the first event, so that a burst of writes is announced once."""
+
+
+def path_after(path: str, moves: Mapping[str, str]) -> str:
+    """What ``path`` is called after directories were renamed: it may be one of them, or be inside of one."""
+    above = path
+    while above:
+        if above in moves:
+            return moves[above] + path[len(above) :]
+        above = above.rpartition("/")[0]
+    return path
 
 
 class Watcher:
@@ -66,6 +77,7 @@ class Watcher:
         self._lock = threading.Lock()
         self.watched: dict[str, int] = {}
         self._paths_of: dict[int, list[str]] = {}
+        self._own_moves: Counter[tuple[int, str]] = Counter()
         self._saturated = False
         self._closed = False
         self._inotify = inotify_simple.INotify()
@@ -108,6 +120,33 @@ class Watcher:
             if path in watched:
                 return True
         return False
+
+    def forget(self, path: str) -> None:
+        """The layer itself has removed the directory ``path``."""
+        with self._lock:
+            self._drop(path)
+
+    def renew(self, path: str, full_path: str) -> None:
+        """The layer itself has made the directory ``path``; one of that name before it is gone."""
+        self.forget(path)
+        self.add(path, full_path)
+
+    @contextlib.contextmanager
+    def moving(self, moves: Mapping[str, str]) -> Iterator[None]:
+        """Surrounds a rename of directories by the layer itself: their watches go with them."""
+        with self._lock:
+            yield
+            self._forget_moved([path for path in moves.values() if path not in moves])
+            for path in moves:
+                # The news of it will come, and must not be taken for that of a directory that went away.
+                directory, _, name = path.rpartition("/")
+                for watched, event_name in ((directory, name), (path, "")):
+                    if watched in self.watched:
+                        self._own_moves[self.watched[watched], event_name] += 1
+            self.watched = {path_after(path, moves): watch for path, watch in self.watched.items()}
+            self._paths_of = {
+                watch: [path_after(path, moves) for path in known] for watch, known in self._paths_of.items()
+            }
 
     def close(self) -> None:
         """End the thread and give all watches back. Idempotent."""
@@ -160,6 +199,7 @@ class Watcher:
                 with contextlib.suppress(OSError):
                     self._inotify.rm_watch(watch)
             self._paths_of.clear()
+            self._own_moves.clear()
             self.watched.clear()
         self._callback("")
 
@@ -170,19 +210,29 @@ class Watcher:
         with self._lock:
             for event in events:
                 if event.mask & flags.Q_OVERFLOW:
+                    self._own_moves.clear()
                     return {"": None}
-                for directory in self._paths_of.get(event.wd, ()):
-                    path = (
-                        f"{directory}/{event.name}" if directory and event.name else event.name or directory
-                    )
-                    changed[path] = None
+                concerned = [
+                    f"{directory}/{event.name}" if directory and event.name else event.name or directory
+                    for directory in self._paths_of.get(event.wd, ())
+                ]
+                changed.update(dict.fromkeys(concerned))
                 if event.mask & flags.IGNORED:
                     self._forget(event.wd)
-                elif event.mask & flags.MOVED_FROM and event.mask & flags.ISDIR:
-                    self._forget_moved([p for p in changed if p])
-                elif event.mask & flags.MOVE_SELF:
-                    self._forget_moved(list(self._paths_of.get(event.wd, ())))
+                elif self._moves_away(event.mask) and not self._is_own_move(event.wd, event.name):
+                    self._forget_moved(concerned)
         return changed
+
+    def _moves_away(self, mask: int) -> bool:
+        """True if an event says that a directory has left its path."""
+        flags = self._flags
+        return bool(mask & flags.MOVE_SELF or (mask & flags.MOVED_FROM and mask & flags.ISDIR))
+
+    def _is_own_move(self, watch: int, name: str) -> bool:
+        left = self._own_moves.pop((watch, name), 0)
+        if left > 1:
+            self._own_moves[watch, name] = left - 1
+        return left > 0
 
     def _forget(self, watch: int) -> None:
         for path in self._paths_of.pop(watch, ()):
@@ -193,13 +243,18 @@ class Watcher:
         prefixes = tuple(path + "/" if path else "" for path in moved)
         gone = [p for p in self.watched if p in moved or p.startswith(prefixes)]
         for path in gone:
-            watch = self.watched.pop(path)
-            paths = self._paths_of.get(watch, [])
-            if path in paths:
-                paths.remove(path)
-            if not paths and watch in self._paths_of:
-                del self._paths_of[watch]
-                try:
-                    self._inotify.rm_watch(watch)
-                except OSError:
-                    _log.debug("watch %d was gone already", watch)
+            self._drop(path)
+
+    def _drop(self, path: str) -> None:
+        watch = self.watched.pop(path, None)
+        if watch is None:
+            return
+        paths = self._paths_of.get(watch, [])
+        if path in paths:
+            paths.remove(path)
+        if not paths and watch in self._paths_of:
+            del self._paths_of[watch]
+            try:
+                self._inotify.rm_watch(watch)
+            except OSError:
+                _log.debug("watch %d was gone already", watch)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyfuse3
 
-from copickfs.layers.base import POLLED_TTL_S
+from copickfs.layers.base import LISTED_TTL_S, POLLED_TTL_S
 
 if TYPE_CHECKING:
     from copickfs.model import Entry
@@ -24,6 +24,16 @@ class Attributes:
         self._attributes = pyfuse3.EntryAttributes()
         self._negative = pyfuse3.EntryAttributes()
         self._attributes.st_blksize = 1 << 17
+
+    def passing(self, number: int, entry: Entry, ttl_s: float = LISTED_TTL_S) -> pyfuse3.EntryAttributes:
+        """The attributes of an inode that its name may cease to stand for at any moment.
+
+        They are believed for ``ttl_s`` all the same: who has just looked the name up goes on with
+        this version, and must not be asked to look again when the next one is there.
+        """
+        filled = self.of(number, entry, ttl_s)
+        filled.entry_timeout = 0.0
+        return filled
 
     def of(self, number: int, entry: Entry, ttl_s: float) -> pyfuse3.EntryAttributes:
         """The attributes of inode ``number``; valid until the next call."""

@@ -12,7 +12,7 @@ import trio
 
 from copickfs import paths
 from copickfs.errors import NotADirectory, NotFound, Stale, WouldBlock
-from copickfs.layers.base import POLLED_TTL_S
+from copickfs.layers.base import LISTED_TTL_S, POLLED_TTL_S
 from copickfs.model import Entry, EntryKind
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from copickfs.ops.files import Files
     from copickfs.ops.inodes import InodeTable
     from copickfs.ops.lanes import Lanes
+    from copickfs.ops.unpublished import Unpublished
     from copickfs.view import Found, Listing, View
 
 
@@ -33,9 +34,9 @@ class _Stream:
     Positions in it serve as offsets: they stay what they are while names come and go.
     """
 
-    def __init__(self, number: int, path: str) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.path = path
+        self.removed: Entry | None = None
         self.entries: list[Entry] | None = None
         self.ttl_s = 0.0
         self.news = -1
@@ -46,29 +47,47 @@ class Directories:
     """Names and attributes. Used on the event loop only."""
 
     def __init__(
-        self, view: View, inodes: InodeTable, lanes: Lanes, attributes: Attributes, files: Files
+        self,
+        view: View,
+        inodes: InodeTable,
+        lanes: Lanes,
+        attributes: Attributes,
+        files: Files,
+        unpublished: Unpublished,
     ) -> None:
         self._view = view
         self._inodes = inodes
         self._lanes = lanes
         self._attributes = attributes
         self._files = files
+        self._unpublished = unpublished
         self._streams: dict[int, _Stream] = {}
         self._next_handle = itertools.count(1)
 
-    async def lookup(self, parent: int, name: bytes) -> pyfuse3.EntryAttributes:
-        """What ``name`` in ``parent`` is; an absence is answered in a way that the kernel remembers."""
+    async def lookup(self, parent: int, name: bytes, thread: int = 0) -> pyfuse3.EntryAttributes:
+        """What ``name`` in ``parent`` is; an absence is answered in a way that the kernel remembers.
+
+        A version that is not published yet is there for the ``thread`` that writes it alone.
+        """
         if name in (b".", b".."):
             number = parent if name == b"." else self._inodes.parent(parent)
             found = await self._find(self._inodes.path(number))
             return self._attributes.of(number, found.entry, found.ttl_s)
+        own = self._unpublished.seen_by((parent, name), thread)
+        if own is not None:
+            self._inodes.hold(own[0], parent, name, own[1].look)
+            return self._attributes.passing(*own)
         path = paths.join(self._inodes.path(parent), name.decode(errors="surrogateescape"))
         try:
             found = await self._find(path)
         except (NotFound, NotADirectory):
-            return self._attributes.absent(self._view.negative_ttl_s(path))
-        number = self._inodes.remember(parent, name, found.entry.identity, found.entry.look)
-        return self._attributes.of(number, found.entry, found.ttl_s)
+            ttl_s = self._view.negative_ttl_s(path)
+            return self._attributes.absent(0.0 if self._unpublished.concerns((parent, name)) else ttl_s)
+        entry = found.entry
+        number = self._inodes.remember(parent, name, entry.identity, entry.look, linked=_is_linked(entry))
+        if self._unpublished.concerns((parent, name)):
+            return self._attributes.passing(number, entry, min(found.ttl_s, POLLED_TTL_S))
+        return self._attributes.of(number, entry, found.ttl_s)
 
     async def getattr(self, number: int) -> pyfuse3.EntryAttributes:
         """The attributes of an inode; of an open file also after its name is gone."""
@@ -77,25 +96,32 @@ class Directories:
         return self._attributes.of(number, entry, ttl_s)
 
     async def _entry(self, number: int) -> tuple[Entry, float]:
+        written = self._files.handles.writer_of(number)
+        if written is not None:
+            return written.written.status(), LISTED_TTL_S if written.written.whole else POLLED_TTL_S
         try:
             found = await self._find(self._inodes.path(number))
-        except (NotFound, NotADirectory):
-            entry = self._files.entry_of(number)
-            if entry is None:
-                raise
-            return entry, 0.0
-        if self._inodes.is_of(number, found.entry.identity):
+        except (NotFound, NotADirectory, Stale):
+            return self._open_entry(number)
+        if self._inodes.is_of(number, found.entry.identity, linked=_is_linked(found.entry)):
             return found.entry, found.ttl_s
-        entry = self._files.entry_of(number)
+        return self._open_entry(number)
+
+    def _open_entry(self, number: int) -> tuple[Entry, float]:
+        """What is known of an inode that has no name any more, or whose name stands for another."""
+        entry = self._unpublished.entry_of(number) or self._files.entry_of(number)
         if entry is None:
-            raise Stale(f"another file has taken the place of {self._inodes.path(number)!r}")
+            open_here = (stream.removed for stream in self._streams.values() if stream.number == number)
+            entry = next(open_here, None)
+        if entry is None:
+            raise Stale("another file has taken its place, or none")
         return entry, 0.0
 
     async def readlink(self, number: int) -> bytes:
         """The text of a symbolic link."""
         path = self._inodes.path(number)
         found = await self._find(path)
-        stale = not self._inodes.is_of(number, found.entry.identity)
+        stale = not self._inodes.is_of(number, found.entry.identity, linked=_is_linked(found.entry))
         if stale or found.entry.kind is not EntryKind.SYMLINK:
             raise Stale(f"another file has taken the place of the link {path!r}")
         try:
@@ -109,7 +135,7 @@ class Directories:
     async def opendir(self, number: int) -> int:
         """Open a directory for reading. The listing itself is made by the first `readdir`."""
         handle = next(self._next_handle)
-        self._streams[handle] = _Stream(number, self._inodes.path(number))
+        self._streams[handle] = _Stream(number)
         return handle
 
     async def readdir(self, handle: int, offset: int, token: pyfuse3.ReaddirToken) -> None:
@@ -118,10 +144,11 @@ class Directories:
         if offset == 0 or stream.entries is None:
             stream.news = self._view.news
             stream.until_s = trio.current_time() + POLLED_TTL_S
-            listing = await self._list(stream.path)
-            stream.entries, stream.ttl_s = listing.entries, listing.ttl_s
+            stream.entries, stream.ttl_s = await self._listed(stream)
         if stream.news != self._view.news or trio.current_time() > stream.until_s:
             # The listing is older than the news: the kernel may show it, but must not keep it.
+            stream.ttl_s = 0.0
+        if self._unpublished.concerns_directory(stream.number):
             stream.ttl_s = 0.0
         entries = stream.entries
         for position in range(offset, 2):  # "." and ".." come first
@@ -132,6 +159,19 @@ class Directories:
                 return
             offset = position + 1
         self._reply_entries(stream, entries, offset, token)
+
+    def path_of(self, handle: int) -> str:
+        """The path of an open directory."""
+        return self._inodes.path(self._streams[handle].number)
+
+    async def removing(self, parent: int, name: bytes) -> None:
+        """A directory is about to be removed: what it was is kept for those who have it open."""
+        number = self._inodes.number_of(parent, name)
+        streams = [stream for stream in self._streams.values() if stream.number == number]
+        if streams:
+            found = await self._find(self._inodes.path(number))
+            for stream in streams:
+                stream.removed = found.entry._replace(nlink=0)
 
     def releasedir(self, handle: int) -> None:
         """Let go of an open directory."""
@@ -146,10 +186,18 @@ class Directories:
             entry = entries[position]
             # Every entry that fits counts as a lookup (readdirplus).
             name = entry[0].encode(errors="surrogateescape")
-            number = remember(parent, name, entry.identity, entry.look)
+            linked = entry[8] > 1 and not stat.S_ISDIR(entry[1])
+            number = remember(parent, name, entry.identity, entry.look, linked=linked)
             if not reply(token, name, fill(number, entry, ttl_s), position + 3):
                 self._inodes.forget(number, 1)
                 return
+
+    async def _listed(self, stream: _Stream) -> tuple[list[Entry], float]:
+        """What an open directory has, wherever it is by now; nothing once it was removed."""
+        if stream.removed is not None and self._inodes.place(stream.number)[1] == b"":
+            return [], 0.0
+        listing = await self._list(self._inodes.path(stream.number))
+        return listing.entries, listing.ttl_s
 
     async def _find(self, path: str) -> Found:
         try:
@@ -162,3 +210,7 @@ class Directories:
             return self._view.listing_nowait(path)
         except WouldBlock as block:
             return await self._lanes.call(block.lane, self._view.listing, path)
+
+
+def _is_linked(entry: Entry) -> bool:
+    return entry.nlink > 1 and not entry.is_dir

@@ -28,6 +28,7 @@ class Counters:
         errors: Answers of each errno's number that stand for a fault, not for an ordinary "no".
         faults: Unforeseen exceptions, by operation.
         bytes_read: Bytes given to readers.
+        bytes_written: Bytes taken from writers.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class Counters:
         self.errors: Counter[int] = Counter()
         self.faults: Counter[str] = Counter()
         self.bytes_read = 0
+        self.bytes_written = 0
 
 
 def handler(function: Callable[..., Awaitable[Any]]) -> Any:

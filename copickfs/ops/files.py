@@ -1,18 +1,16 @@
-"""OPEN, READ and RELEASE."""
+"""OPEN for reading, READ and RELEASE."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import itertools
-import os
 import stat
 from typing import TYPE_CHECKING
 
 import pyfuse3
 
-from copickfs.errors import IsADirectory, ReadOnly, Stale, WouldBlock
+from copickfs.errors import IsADirectory, Stale, WouldBlock
 from copickfs.model import ByteRange
+from copickfs.ops.handles import Handle, Handles
 from copickfs.ops.pages import PageCache
 
 if TYPE_CHECKING:
@@ -24,18 +22,6 @@ if TYPE_CHECKING:
     from copickfs.view import View
 
 
-class _Handle:
-    """One open file."""
-
-    __slots__ = ("direct_io", "file", "layer", "number")
-
-    def __init__(self, number: int, file: LayerFile, layer: Layer, *, direct_io: bool) -> None:
-        self.number = number
-        self.file = file
-        self.layer = layer
-        self.direct_io = direct_io
-
-
 class Files:
     """Open files and their contents. Used on the event loop only."""
 
@@ -44,22 +30,22 @@ class Files:
         self._inodes = inodes
         self._lanes = lanes
         self._counters = counters
-        self._handles: dict[int, _Handle] = {}
-        self._next_handle = itertools.count(1)
-        self._pages = PageCache(view.control)
+        self.handles = Handles()
+        self.pages = PageCache(view.control)
 
     def __len__(self) -> int:
-        return len(self._handles)
+        return len(self.handles)
 
-    async def open(self, number: int, flags: int) -> pyfuse3.FileInfo:
+    async def open(self, number: int) -> pyfuse3.FileInfo:
         """Open a file for reading.
 
         Raises:
-            ReadOnly: It was to be written.
             Stale: The name stands for something else by now; the system asks for it again.
         """
-        if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
-            raise ReadOnly(errno.EROFS, os.strerror(errno.EROFS))
+        writer = self.handles.writer_of(number)
+        if writer is not None and writer.written.whole:
+            # Only its writer sees this version; nobody else is told of the inode.
+            return pyfuse3.FileInfo(fh=self.handles.add(Handle(number, writer.file, writer.layer)))
         path = self._inodes.path(number)
         try:
             file, layer = await self._open(path)
@@ -70,15 +56,14 @@ class Files:
         except BaseException:
             file.close()
             raise
-        handle = next(self._next_handle)
-        self._handles[handle] = _Handle(number, file, layer, direct_io=direct_io)
+        handle = self.handles.add(Handle(number, file, layer, direct_io=direct_io))
         return pyfuse3.FileInfo(fh=handle, direct_io=direct_io, keep_cache=keep_cache)
 
     def _how(self, number: int, path: str, file: LayerFile, layer: Layer) -> tuple[bool, bool]:
         """How a file just opened is to be read: ``(direct_io, keep_cache)``."""
         if not stat.S_ISREG(file.entry.mode):
             raise Stale(f"something else has taken the place of {path!r}")
-        same = self._inodes.is_of(number, file.entry.identity)
+        same = self._inodes.is_of(number, file.entry.identity, linked=file.entry.nlink > 1)
         told = self._inodes.told(number) == file.entry.look
         if not told:
             with contextlib.suppress(OSError):
@@ -87,7 +72,10 @@ class Files:
             # Another file has taken the place since the name was looked up. It is read whole, around the
             # pages and past the size that the kernel has of the one before.
             return True, False
-        return self._pages.on_open(number, path, file, layer, told=told)
+        if self.handles.writer_of(number) is not None:
+            # The kernel holds the locks of the pages that are being written until the event loop answers.
+            return self.pages.on_open_written(number)
+        return self.pages.on_open(number, path, file, layer, told=told)
 
     async def _open(self, path: str) -> tuple[LayerFile, Layer]:
         try:
@@ -97,37 +85,61 @@ class Files:
 
     async def read(self, handle: int, offset: int, size_bytes: int) -> bytes | memoryview:
         """The bytes from ``offset`` on, fewer only at the end of the file."""
-        opened = self._handles[handle]
+        opened = self.handles[handle]
         span = ByteRange(offset, offset + size_bytes)
         try:
             data = opened.file.read_nowait(span)
         except WouldBlock:
-            data = await self._lanes.read(opened.layer, opened.file.read, span)
+            try:
+                data = await self._lanes.read(opened.layer, opened.file.read, span)
+            except Stale:
+                data = await self._read_anew(opened, span)
+        opened.given_bytes += len(data)
         self._counters.bytes_read += len(data)
         return data
 
+    async def _read_anew(self, opened: Handle, span: ByteRange) -> bytes:
+        """Go on with the version that the source has now, if nobody was given a byte of the one before.
+
+        An error would do harm: zarr takes it for a chunk that is not there.
+        """
+        if opened.given_bytes or len(self.handles.of(opened.number)) > 1:
+            raise Stale(f"{self._inodes.path(opened.number)!r} changed while it was read")
+        file, layer = await self._open(self._inodes.path(opened.number))
+        opened.file.close()
+        opened.file, opened.layer = file, layer
+        with contextlib.suppress(OSError):
+            pyfuse3.invalidate_inode(opened.number, attr_only=True)
+        return await self._lanes.read(layer, file.read, span)
+
     def release(self, handle: int) -> None:
-        """Let go of an open file."""
-        opened = self._handles.pop(handle, None)
-        if opened is None:
+        """Let go of a file that was open for reading."""
+        opened = self.handles.pop(handle)
+        if opened is None or self.handles.shared(opened):
             return
-        if not self._pages.on_release(opened.number, opened.file, direct_io=opened.direct_io):
+        if not self.pages.on_release(opened.number, opened.file, direct_io=opened.direct_io):
             opened.file.close()
+
+    async def renew(self, number: int, path: str) -> None:
+        """Let all who read an inode go on with the file that has its name by now: it was copied up."""
+        for opened in self.handles.of(number):
+            if not opened.writes:
+                file, layer = await self._open(path)
+                opened.file.close()
+                opened.file, opened.layer = file, layer
 
     def entry_of(self, number: int) -> Entry | None:
         """What is known of an inode from an open file; None if none is open."""
-        for opened in self._handles.values():
-            if opened.number == number:
-                return opened.file.entry
-        return None
+        writer = self.handles.writer_of(number)
+        if writer is not None:
+            return writer.written.status()
+        return next((opened.file.entry for opened in self.handles.of(number)), None)
 
     def close(self) -> None:
         """Let go of every open file."""
-        for opened in self._handles.values():
-            opened.file.close()
-        self._handles.clear()
-        self._pages.close()
+        self.handles.close()
+        self.pages.close()
 
     def forget(self, number: int) -> None:
         """The kernel has dropped an inode, and its pages with it."""
-        self._pages.forget(number)
+        self.pages.forget(number)

@@ -119,7 +119,8 @@ class Invalidator:
             return
         encoded = name.encode(errors="surrogateescape")
         # The kernel answers ENOENT for what it does not have; that is as good.
-        number = self._inodes.number_of(parent, encoded, self._identity(path))
+        identity, linked = self._identity(path)
+        number = self._inodes.number_of(parent, encoded, identity, linked=linked)
         if self._inodes.knows(number):
             with contextlib.suppress(OSError):
                 pyfuse3.invalidate_inode(number)
@@ -128,12 +129,16 @@ class Invalidator:
         with contextlib.suppress(OSError):
             pyfuse3.invalidate_inode(parent, attr_only=True)
 
-    def _identity(self, path: str) -> bytes:
-        """Which file the path stands for; of one that is gone only the name is forgotten."""
+    def _identity(self, path: str) -> tuple[bytes, bool]:
+        """Which file the path stands for, and whether it has other names.
+
+        Of one that is gone only the name is forgotten.
+        """
         try:
-            return self._view.lookup_nowait(path).entry.identity
+            entry = self._view.lookup_nowait(path).entry
         except (CopickfsError, OSError):
-            return b""
+            return b"", False
+        return entry.identity, entry.nlink > 1 and not entry.is_dir
 
     def _forget_all(self) -> None:
         for number in self._inodes.numbers():

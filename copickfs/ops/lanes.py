@@ -55,6 +55,13 @@ class Lanes:
             return await self._run(lane, function, *args)
         raise DeadlineExceeded(f"layer {lane}: no answer within {METADATA_DEADLINE_S:.0f} s")
 
+    async def work(self, lane: str, function: Callable[..., _T], *args: object) -> _T:
+        """``function(*args)`` in a thread of ``lane``, however long it takes: data is on its way.
+
+        The layers' own limits of time hold for it.
+        """
+        return await self._run(lane, function, *args)
+
     async def read(self, layer: Layer, function: Callable[..., _T], *args: object) -> _T:
         """A read, tried again for as long as its layer is out of reach if the layer is set to wait.
 

@@ -4,8 +4,8 @@ Measured (`benchmarks/RESULTS.md`; `docs/design/0005-page-cache.md` tells how th
 
 * A small file is handed over with the answer to OPEN, so that reading it costs no request at all.
 * A chunk is read for the first time around the page cache, in requests as large as the reader's
-  buffer. When there is nothing else to do the kernel is given its contents, or, if it is not too large,
-  when it is opened again before that. From then on it is opened through the page cache.
+  buffer. When there is nothing else to do the kernel is given its contents, and from then on it is
+  opened through the page cache.
 * Everything else goes through the page cache from the start: it is mapped, or read in parts.
 """
 
@@ -30,14 +30,12 @@ if TYPE_CHECKING:
 SMALL_BYTES = 1 << 17
 """One READ of the kernel: up to here a file is handed over whole when it is opened."""
 
-MEDIUM_BYTES = 1 << 22
-"""Up to here a chunk is handed over when it is opened for the second time."""
-
 LARGE_BYTES = 1 << 28
 """Larger chunks are not handed over behind: they would push out too much else."""
 
 _STEP_BYTES = 1 << 20
-_MAX_PENDING = 64
+_MAX_PENDING = 1_024
+_MAX_PENDING_BYTES = 1 << 30
 _MAX_VERSIONS = 65_536
 
 
@@ -53,6 +51,7 @@ class PageCache:
         self._versions: dict[int, str] = {}
         self._unfilled: dict[int, str] = {}
         self._fillings: dict[int, _Filling] = {}
+        self._pending_bytes = 0
         self._readers: Counter[int] = Counter()
 
     def on_open(
@@ -75,17 +74,30 @@ class PageCache:
             self._readers[number] += 1
         return direct_io, keep_cache
 
+    def on_open_written(self, number: int) -> tuple[bool, bool]:
+        """How a file is to be read that is being written through the kernel: through its pages."""
+        self._readers[number] += 1
+        return False, True
+
+    def written(self, number: int, version: str) -> None:
+        """What the kernel has of an inode is ``version`` by now: it was written through its pages."""
+        self._unfilled.pop(number, None)
+        self._remember(number, version)
+
     def on_release(self, number: int, file: LayerFile, *, direct_io: bool) -> bool:
         """Take over a chunk whose contents the kernel is still to be given; True if so."""
         if not direct_io:
             self._readers[number] -= 1
-            if not self._readers[number]:
+            if self._readers[number] <= 0:
                 del self._readers[number]
             return False
         if self._unfilled.get(number) != file.entry.version or number in self._fillings:
             return False
         if len(self._fillings) >= _MAX_PENDING or file.entry.size_bytes > LARGE_BYTES:
             return False
+        if self._pending_bytes + file.entry.size_bytes > _MAX_PENDING_BYTES:
+            return False
+        self._pending_bytes += file.entry.size_bytes
         filling = self._fillings[number] = _Filling(self, number, file)
         loop.idle.steps.append(filling.step)
         return True
@@ -104,7 +116,7 @@ class PageCache:
 
     def filled(self, number: int, version: str, *, complete: bool) -> None:
         """A chunk taken over by `on_release` has been handed to the kernel, or given up."""
-        del self._fillings[number]
+        self._pending_bytes -= self._fillings.pop(number).size_bytes
         if complete:
             self._unfilled.pop(number, None)
             self._remember(number, version)
@@ -132,9 +144,7 @@ class PageCache:
         if self.is_read(number):
             # Another version is open, and what its reader asks for lands in the same pages.
             return True, False
-        whole_bytes = MEDIUM_BYTES if self._unfilled.get(number) == version else SMALL_BYTES
-        if told and number not in self._versions and self._hand_over(number, file, entry, whole_bytes):
-            self._unfilled.pop(number, None)
+        if told and number not in self._versions and self._hand_over(number, file, entry):
             self._remember(number, version)
             return False, True
         if entry.size_bytes > SMALL_BYTES and entry.inode and paths.store_of(path):
@@ -146,8 +156,8 @@ class PageCache:
         self._remember(number, version)
         return False, False
 
-    def _hand_over(self, number: int, file: LayerFile, entry: Entry, whole_bytes: int) -> bool:
-        if not 0 < entry.size_bytes <= whole_bytes:
+    def _hand_over(self, number: int, file: LayerFile, entry: Entry) -> bool:
+        if not 0 < entry.size_bytes <= SMALL_BYTES:
             return False
         try:
             data = file.read_nowait(ByteRange(0, entry.size_bytes))
@@ -169,6 +179,7 @@ class _Filling:
 
     def __init__(self, pages: PageCache, number: int, file: LayerFile) -> None:
         self.version = file.entry.version
+        self.size_bytes = file.entry.size_bytes
         self._pages = pages
         self._number = number
         self._file = file
@@ -182,8 +193,7 @@ class _Filling:
         if self._pages.is_read(self._number) or self._pages.has(self._number, self.version):
             self.end(complete=False)
             return True
-        size_bytes = self._file.entry.size_bytes
-        span = ByteRange(self._offset, min(self._offset + _STEP_BYTES, size_bytes))
+        span = ByteRange(self._offset, min(self._offset + _STEP_BYTES, self.size_bytes))
         try:
             data = self._file.read_nowait(span)
             if len(data) != span.size_bytes:
@@ -193,7 +203,7 @@ class _Filling:
             self.end(complete=False)
             return True
         self._offset = span.stop
-        if span.stop == size_bytes:
+        if span.stop == self.size_bytes:
             self.end(complete=True)
         return self._ended
 

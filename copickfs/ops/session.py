@@ -36,21 +36,28 @@ class SessionOptions(NamedTuple):
         allow_other: Serve other users, too.
         debug: Log every FUSE request to standard error.
         no_exec: Nothing in the mount may be executed.
+        read_only: The kernel refuses every write itself.
     """
 
     source: str = "copickfs"
     allow_other: bool = False
     debug: bool = False
     no_exec: bool = False
+    read_only: bool = True
 
     def fuse_options(self) -> set[str]:
         """The options as libfuse takes them."""
         name = self.source.replace("\\", "\\\\").replace(",", "\\,")
-        options = {f"fsname={name}", "subtype=copickfs", "default_permissions", "ro", "nosuid", "nodev"}
+        options = {f"fsname={name}", "subtype=copickfs", "default_permissions", "nosuid", "nodev"}
         if not name.isascii():
             options.discard(f"fsname={name}")
             options.add("fsname=copickfs")
-        chosen = {"allow_other": self.allow_other, "debug": self.debug, "noexec": self.no_exec}
+        chosen = {
+            "allow_other": self.allow_other,
+            "debug": self.debug,
+            "noexec": self.no_exec,
+            "ro": self.read_only,
+        }
         return options | {name for name, wanted in chosen.items() if wanted}
 
 

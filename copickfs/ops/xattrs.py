@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
 import pyfuse3
@@ -14,27 +16,35 @@ if TYPE_CHECKING:
 
     from copickfs.ops.inodes import InodeTable
     from copickfs.ops.lanes import Lanes
+    from copickfs.ops.writing import Writing
     from copickfs.view import View
 
 PREFIX = "user.copickfs."
+"""Names that copickfs answers itself."""
+
+_USER = b"user."
 _WINNERS = frozenset({"layer", "path", "kind"})
 
 
 class Xattrs:
-    """Answers ``user.copickfs.*``; there are no others. Used on the event loop only."""
+    """Answers ``user.copickfs.*``, and passes on what layers keep below ``user.``. On the event loop only."""
 
-    def __init__(self, view: View, inodes: InodeTable, lanes: Lanes) -> None:
+    def __init__(self, view: View, writing: Writing, inodes: InodeTable, lanes: Lanes) -> None:
         self._view = view
+        self._writing = writing
         self._inodes = inodes
         self._lanes = lanes
 
     async def get(self, number: int, name: bytes) -> bytes:
         """The value of one attribute. Raises `pyfuse3.FUSEError` ENODATA."""
         # Programs ask for security labels and ACLs of every file: answer these at once.
-        if not name.startswith(PREFIX.encode()):
+        if not name.startswith(_USER):
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
         path = self._inodes.path(number)
-        wanted = name.decode(errors="surrogateescape").removeprefix(PREFIX)
+        text = name.decode(errors="surrogateescape")
+        if not text.startswith(PREFIX):
+            return await self._lanes.call("xattrs", _get, self._view, path, text)
+        wanted = text.removeprefix(PREFIX)
         find = attributes_of_winner if wanted in _WINNERS else attributes_of
         value = (await self._ask(find, path)).get(wanted)
         if value is None:
@@ -49,11 +59,39 @@ class Xattrs:
         except Transient:
             # A layer below is out of reach: what the deciding layer knows can be told all the same.
             found = await self._ask(attributes_of_winner, path)
-        return [f"{PREFIX}{name}".encode() for name in found]
+        kept = await self._lanes.call("xattrs", _list, self._view, path)
+        own = [f"{PREFIX}{name}".encode() for name in found]
+        return [*own, *(name.encode(errors="surrogateescape") for name in kept)]
+
+    async def set(self, number: int, name: bytes, value: bytes) -> None:
+        """Set an attribute below ``user.`` in the write layer."""
+        writer, text = self._writing.writer, _changeable(name)
+        await self._lanes.work("writing", writer.set_xattr, self._inodes.path(number), text, value)
+
+    async def remove(self, number: int, name: bytes) -> None:
+        """Remove an attribute below ``user.`` in the write layer."""
+        writer, text = self._writing.writer, _changeable(name)
+        await self._lanes.work("writing", writer.remove_xattr, self._inodes.path(number), text)
 
     async def _ask(self, find: Callable[[View, str], dict[str, str]], path: str) -> dict[str, str]:
         # Several layers may be asked, so this is no layer's lane.
         return await self._lanes.call("xattrs", find, self._view, path)
+
+
+def _changeable(name: bytes) -> str:
+    if not name.startswith(_USER):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    if name.startswith(PREFIX.encode()):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+    return name.decode(errors="surrogateescape")
+
+
+def _get(view: View, path: str, name: str) -> bytes:
+    return view.lookup(path).layer.get_xattr(path, name)
+
+
+def _list(view: View, path: str) -> list[str]:
+    return view.lookup(path).layer.list_xattrs(path)
 
 
 def attributes_of_winner(view: View, path: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The one merged tree: containers merge, stores and files shadow.
 
 The layers that contribute to the directory (`copickfs.view.membership`) are asked in order of
-priority, and the first that has the name decides what it is. What is known of names and attributes is
+priority, and the first that has the name decides what it is; one that hides it is the last to be
+asked. What is known of names and attributes is
 remembered by the layers and by the kernel, not here. Thread-safe.
 """
 
@@ -14,12 +15,16 @@ from copickfs import paths
 from copickfs.errors import NotADirectory, NotFound
 from copickfs.layers.base import LISTED_TTL_S
 from copickfs.view.membership import Membership
+from copickfs.view.partial import Gone
+from copickfs.view.speeds import NOWAIT, WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from copickfs.layers.base import Layer, LayerFile
     from copickfs.model import Entry, Space
+    from copickfs.view.speeds import Speed
     from copickfs.virtual.control import ControlLayer
 
 
@@ -55,12 +60,17 @@ class View:
     Args:
         layers: The data layers, highest priority first.
         control: The files that copickfs adds at the root.
+
+    Attributes:
+        layers: As given.
+        control: As given.
+        membership: Which layers contribute to directories.
     """
 
     def __init__(self, layers: Sequence[Layer], control: ControlLayer | None = None) -> None:
         self.layers = tuple(layers)
         self.control = control
-        self._membership = Membership(self.layers)
+        self.membership = Membership(self.layers)
 
     def __repr__(self) -> str:
         return f"<View {' > '.join(layer.name for layer in self.layers)}>"
@@ -73,27 +83,27 @@ class View:
             NotADirectory: An ancestor is a file in the layer that decides.
             Transient: A layer that may have it is out of reach.
         """
-        return self._lookup(path, _stat)
+        return self._lookup(path, WAIT)
 
     def lookup_nowait(self, path: str) -> Found:
         """Like `lookup`, or `WouldBlock`."""
-        return self._lookup(path, _stat_nowait)
+        return self._lookup(path, NOWAIT)
 
     def listing(self, path: str) -> Listing:
         """The names in directory ``path``. Raises as `lookup` does."""
-        return self._listing(path, _stat, _scan)
+        return self._listing(path, WAIT)
 
     def listing_nowait(self, path: str) -> Listing:
         """Like `listing`, or `WouldBlock`."""
-        return self._listing(path, _stat_nowait, _scan_nowait)
+        return self._listing(path, NOWAIT)
 
     def open(self, path: str) -> tuple[LayerFile, Layer]:
         """Open a file for reading, and the layer it is of. Raises as `lookup`, or `IsADirectory`."""
-        return self._open(path, _stat, _open)
+        return self._open(path, WAIT)
 
     def open_nowait(self, path: str) -> tuple[LayerFile, Layer]:
         """Like `open`, or `WouldBlock`."""
-        return self._open(path, _stat_nowait, _open_nowait)
+        return self._open(path, NOWAIT)
 
     def readlink(self, path: str) -> str:
         """The text of a symbolic link that its layer shows as one."""
@@ -109,11 +119,17 @@ class View:
         found = [first]
         if first.layer is self.control:
             return found
-        for layer in self._members(paths.split(path)[0], path, _stat):
+        for layer in self._members(paths.split(path)[0], path, WAIT):
             if layer is not first.layer:
                 with contextlib.suppress(NotFound):
                     found.append(Found(layer.stat(path), layer, first.ttl_s))
+            if self.membership.hides(layer, path, WAIT):
+                break
         return found
+
+    def members(self, path: str) -> Iterable[Layer]:
+        """The layers that contribute to directory ``path``, in order, found out as they are asked for."""
+        return self.membership.of(path, WAIT)
 
     def negative_ttl_s(self, path: str) -> float:
         """How long it may be believed that ``path`` does not exist; never blocks."""
@@ -131,120 +147,158 @@ class View:
     @property
     def news(self) -> int:
         """How many changes the layers have announced; never blocks."""
-        return self._membership.news
+        return self.membership.news
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Call ``callback(path)`` after ``path`` may have changed; ``""`` stands for everything."""
-        for layer in self.layers:
-            layer.subscribe(callback)
 
-    def _lookup(self, path: str, stat: Callable[[Layer, str], Entry]) -> Found:
+        def announce(path: str) -> None:
+            shown = paths.shown_as(path)
+            if shown is not None:
+                callback(shown)
+
+        for layer in self.layers:
+            layer.subscribe(announce)
+
+    def _lookup(self, path: str, ask: Speed) -> Found:
         if self.control is not None and self.control.claims(path):
-            return Found(stat(self.control, path), self.control, LISTED_TTL_S)
+            return Found(ask.stat(self.control, path), self.control, LISTED_TTL_S)
         ttl_s = LISTED_TTL_S
         directory = path.rpartition("/")[0]
-        for layer in self._members(directory, path, stat):
-            ttl_s = min(ttl_s, layer.ttl_s(directory))
-            try:
-                return Found(stat(layer, path), layer, ttl_s)
-            except NotFound:
-                continue
+        stat, marks, changes = ask.stat, self.membership.marks, self.membership.changes
+        try:
+            for layer in self._members(directory, path, ask):
+                ttl_s = min(ttl_s, layer.ttl_s(directory))
+                try:
+                    found = Found(stat(layer, path), layer, ttl_s)
+                except NotFound:
+                    if marks.possible and marks.hides(layer, path, ask):
+                        break
+                    continue
+                if marks.possible:
+                    self._check_still(path, changes)
+                    if path.endswith(paths.STORE_SUFFIX) and found.entry.is_dir:
+                        return self._store(path, found, ask)
+                return found
+        except Gone as gone:
+            self._start_again(gone)
+            return self._lookup(path, ask)
         raise NotFound(path)
 
-    def _listing(
-        self, path: str, stat: Callable[[Layer, str], Entry], scan: Callable[[Layer, str], Sequence[Entry]]
-    ) -> Listing:
+    def _store(self, path: str, found: Found, ask: Speed) -> Found:
+        """A store; its attributes are those of its partial copy, if there is one."""
+        first = next(iter(self.membership.of(path, ask)), found.layer)
+        return found if first is found.layer else Found(ask.stat(first, path), first, found.ttl_s)
+
+    def _listing(self, path: str, ask: Speed) -> Listing:
         if self.control is not None and self.control.claims(path):
-            return Listing(list(scan(self.control, path)), LISTED_TTL_S)
+            return Listing(list(ask.scan(self.control, path)), LISTED_TTL_S)
         merged: dict[str, Entry] = {}
         if self.control is not None and not path:
-            merged.update((entry.name, entry) for entry in scan(self.control, path))
+            merged.update((entry.name, entry) for entry in ask.scan(self.control, path))
         ttl_s = LISTED_TTL_S
         listings = []
-        news = self._membership.news
-        for layer in self._members(path, path, stat):
-            try:
-                entries = scan(layer, path)
-            except (NotFound, NotADirectory):
-                # It was a directory of this layer when that was found out.
-                if not self._membership.forget(path):
-                    raise
-                return self._listing(path, stat, scan)
-            ttl_s = min(ttl_s, layer.ttl_s(path))
-            listings.append((layer, entries))
-            if merged:
-                for entry in entries:
-                    merged.setdefault(entry[0], entry)
-            else:
-                merged = {entry[0]: entry for entry in entries}
-        self._membership.learn(path, listings, ttl_s, news)
+        news, marks = self.membership.news, self.membership.marks
+        hidden: AbstractSet[str] = frozenset()
+        try:
+            for layer in self._members(path, path, ask):
+                entries = self._scan(layer, path, ask)
+                ttl_s = min(ttl_s, layer.ttl_s(path))
+                if hidden:
+                    entries = [entry for entry in entries if entry[0] not in hidden]
+                listings.append((layer, entries))
+                merged = _merge(merged, entries)
+                # Read after the names: a mark is put before what it hides is taken away from above it.
+                if marks.possible and (paths.WHITEOUT_DIRECTORY in merged or not path):
+                    hidden = hidden | marks.hidden(layer, path, ask)
+        except Gone as gone:
+            self._start_again(gone)
+            return self._listing(path, ask)
+        self.membership.learn(path, listings, ttl_s, news)
+        return Listing(self._shown(path, merged, ask), ttl_s)
+
+    def _scan(self, layer: Layer, path: str, ask: Speed) -> Sequence[Entry]:
+        try:
+            return ask.scan(layer, path)
+        except (NotFound, NotADirectory):
+            # It was a directory of this layer when that was found out.
+            if self.membership.forget(path):
+                raise Gone(path) from None
+            raise
+
+    def _shown(self, path: str, merged: dict[str, Entry], ask: Speed) -> list[Entry]:
+        """The entries of a merged directory that are shown, those of stores as `_lookup` has them."""
+        partial = paths.PARTIAL_DIRECTORY in merged and paths.store_of(path) is None
         for name in [name for name in merged if name.startswith(paths.RESERVED_PREFIX)]:
             del merged[name]
-        return Listing(list(merged.values()), ttl_s)
+        if partial:
+            for name, entry in merged.items():
+                if entry.is_dir and paths.is_store(name):
+                    with contextlib.suppress(NotFound):
+                        merged[name] = self._lookup(paths.join(path, name), ask).entry
+        return list(merged.values())
 
-    def _open(
-        self, path: str, stat: Callable[[Layer, str], Entry], open_file: Callable[[Layer, str], LayerFile]
-    ) -> tuple[LayerFile, Layer]:
+    def _open(self, path: str, ask: Speed) -> tuple[LayerFile, Layer]:
         if self.control is not None and self.control.claims(path):
-            return open_file(self.control, path), self.control
-        for layer in self._members(path.rpartition("/")[0], path, stat):
-            try:
-                return open_file(layer, path), layer
-            except NotFound:
-                continue
+            return ask.open(self.control, path), self.control
+        marks, changes = self.membership.marks, self.membership.changes
+        try:
+            for layer in self._members(path.rpartition("/")[0], path, ask):
+                try:
+                    file = ask.open(layer, path)
+                except NotFound:
+                    if marks.possible and marks.hides(layer, path, ask):
+                        break
+                    continue
+                if marks.possible and changes != self.membership.changes:
+                    file.close()
+                    self._check_still(path, changes)
+                return file, layer
+        except Gone as gone:
+            self._start_again(gone)
+            return self._open(path, ask)
         raise NotFound(path)
 
-    def _members(self, directory: str, path: str, stat: Callable[[Layer, str], Entry]) -> Iterable[Layer]:
+    def _check_still(self, path: str, changes: int) -> None:
+        """A layer may answer for a name that one above it has, or hides, only since it was asked.
+
+        Raises:
+            Gone: A directory was changed meanwhile.
+        """
+        if changes != self.membership.changes:
+            raise Gone(path)
+
+    def _start_again(self, gone: Gone) -> None:
+        """What was a directory of a layer has gone, or has become another, while it was asked."""
+        self.membership.forget(str(gone))
+
+    def _members(self, directory: str, path: str, ask: Speed) -> Iterable[Layer]:
         """The layers that contribute to ``directory``, at least one.
 
         Raises:
             NotFound: There is no such directory, or ``path`` has a name that layers keep to themselves.
             NotADirectory: ``directory``, or what is above it, is a file.
         """
-        if paths.RESERVED_PREFIX in path and any(
-            part.startswith(paths.RESERVED_PREFIX) for part in path.split("/")
-        ):
+        if paths.is_reserved(path):
             raise NotFound(path)
-        members = self._membership.of(directory, stat)
+        members = self.membership.of(directory, ask)
         return (
-            members
-            if members and isinstance(members, tuple)
-            else self._at_least_one(directory, members, stat)
+            members if members and isinstance(members, tuple) else self._at_least_one(directory, members, ask)
         )
 
-    def _at_least_one(
-        self, directory: str, members: Iterable[Layer], stat: Callable[[Layer, str], Entry]
-    ) -> Iterator[Layer]:
+    def _at_least_one(self, directory: str, members: Iterable[Layer], ask: Speed) -> Iterator[Layer]:
         none = True
         for layer in members:
             none = False
             yield layer
         if none:
-            raise self._membership.missing(directory, stat)
+            raise self.membership.missing(directory, ask)
 
 
-# One function for each speed, so that the rules of merging stand once.
-
-
-def _stat(layer: Layer, path: str) -> Entry:
-    return layer.stat(path)
-
-
-def _stat_nowait(layer: Layer, path: str) -> Entry:
-    return layer.stat_nowait(path)
-
-
-def _scan(layer: Layer, path: str) -> Sequence[Entry]:
-    return layer.scan(path)
-
-
-def _scan_nowait(layer: Layer, path: str) -> Sequence[Entry]:
-    return layer.scan_nowait(path)
-
-
-def _open(layer: Layer, path: str) -> LayerFile:
-    return layer.open(path)
-
-
-def _open_nowait(layer: Layer, path: str) -> LayerFile:
-    return layer.open_nowait(path)
+def _merge(merged: dict[str, Entry], entries: Sequence[Entry]) -> dict[str, Entry]:
+    """Add the entries of a lower layer to those of the layers above it."""
+    if not merged:
+        return {entry[0]: entry for entry in entries}
+    for entry in entries:
+        merged.setdefault(entry[0], entry)
+    return merged

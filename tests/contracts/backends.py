@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import fsspec
 
 from copickfs.layers.local import LocalLayer
+from copickfs.layers.localwrite import WritableLocalLayer
 from copickfs.layers.memory import MemoryLayer
 from copickfs.layers.remote import FsspecLayer
+from tests.remotes import KINDS
 from tests.servers import SftpServer
 from tests.webserver import WebServer
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from copickfs.layers.base import Layer
+    from copickfs.layers.writable import WritableLayer
+    from tests.remotes import RemoteKind
 
 GIB = 1 << 30
 
@@ -181,3 +185,78 @@ BACKENDS = (
     Backend("web", _web, links=False),
     Backend("web-json", _web_json, links=False),
 )
+
+
+class WritableBackend(NamedTuple):
+    """A kind of layer that can be written.
+
+    Attributes:
+        name: Shown by pytest.
+        open: Context manager from an empty directory to a connected layer that is empty.
+        attributes: The source keeps modes, owners and times.
+        xattrs: It keeps extended attributes.
+        links: It has symbolic links.
+        hard_links: It has hard links.
+        exchange: Two names can change places.
+        special: It has FIFOs.
+    """
+
+    name: str
+    open: Callable[[Path], contextlib.AbstractContextManager[WritableLayer]]
+    attributes: bool = True
+    xattrs: bool = True
+    links: bool = True
+    hard_links: bool = True
+    exchange: bool = True
+    special: bool = True
+
+
+@contextlib.contextmanager
+def _memory_writable(_root: Path) -> Iterator[WritableLayer]:
+    layer = MemoryLayer("contract", read_only=False)
+    with connected(layer):
+        yield layer
+
+
+@contextlib.contextmanager
+def _local_writable(root: Path) -> Iterator[WritableLayer]:
+    layer = WritableLocalLayer("contract", root, watch=True)
+    with connected(layer):
+        yield layer
+
+
+@contextlib.contextmanager
+def _local_confined(root: Path) -> Iterator[WritableLayer]:
+    layer = WritableLocalLayer("contract", root, watch=True, confined=True)
+    with connected(layer):
+        yield layer
+
+
+def _remote(
+    kind: RemoteKind, *, propagate: bool
+) -> Callable[[Path], contextlib.AbstractContextManager[WritableLayer]]:
+    @contextlib.contextmanager
+    def opened(root: Path) -> Iterator[WritableLayer]:
+        with kind.open(root) as remote:
+            with remote.layer(propagate=propagate) as layer:
+                yield layer
+                assert layer.flush_pending(30), layer.pending()
+            assert remote.journal_files() == []
+            assert not [path for path in remote.files() if "-upload-" in path]
+
+    return opened
+
+
+WRITABLE_BACKENDS = (
+    WritableBackend("memory", _memory_writable),
+    WritableBackend("local", _local_writable),
+    WritableBackend("local-confined", _local_confined),
+    *(
+        WritableBackend(
+            f"{kind.name}-{strategy}", _remote(kind, propagate=propagate),
+            attributes=False, xattrs=False, links=False, hard_links=False, exchange=False, special=False,
+        )
+        for kind in KINDS
+        for strategy, propagate in (("default", False), ("propagate", True))
+    ),
+)  # fmt: skip

@@ -10,10 +10,13 @@ import pytest
 
 from copickfs.demo import write_demo
 from tests import model
+from tests.writing import WritableStack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.conftest import Mounter
 
 
 class Demo(NamedTuple):
@@ -110,3 +113,21 @@ def stack(tmp_path: Path, mount: Callable[..., Path]) -> Iterator[Stack]:
     made = Stack(tmp_path, mount)
     yield made
     made.assert_layers_unchanged()
+
+
+@pytest.fixture
+def writable(tmp_path: Path, mount: Mounter) -> Iterator[WritableStack]:
+    """An empty write layer over an empty read-only one; see `WritableStack`."""
+    made = WritableStack(mount, tmp_path / "layers" / "mine", [tmp_path / "layers" / "lab"])
+    yield made
+    made.assert_lower_unchanged()
+    made.assert_nothing_left()
+
+
+@pytest.fixture
+def writable_demo(demo: Demo, tmp_path: Path, mount: Mounter) -> Iterator[WritableStack]:
+    """An empty write layer over the two of the demo project."""
+    made = WritableStack(mount, tmp_path / "written", demo.roots)
+    yield made
+    made.assert_lower_unchanged()
+    made.assert_nothing_left()

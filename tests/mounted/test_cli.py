@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.mounted.conftest import Demo
     from tests.sandbox import Run, Sandbox
 
-COMMANDS = ["mount", "umount", "status", "run", "check", "demo"]
+COMMANDS = ["mount", "umount", "status", "flush", "materialize", "run", "check", "demo"]
 
 
 def test_version_and_help(copickfs: Run) -> None:
@@ -50,7 +50,17 @@ def test_what_the_daemon_does_not_load(demo: Demo, mount: Mounter) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["mount"], ["mount", "a", "b", "--nonsense"], ["umount"], ["run", "a", "b"]],
+    [
+        [],
+        ["nonsense"],
+        ["mount"],
+        ["mount", "a", "b", "--nonsense"],
+        ["umount"],
+        ["run", "a", "b"],
+        ["flush"],
+        ["flush", "a", "--timeout", "-1"],
+        ["materialize"],
+    ],
 )
 def test_usage_errors(arguments: list[str], copickfs: Run) -> None:
     done = copickfs(*arguments)

@@ -40,10 +40,13 @@ def closed_port() -> int:
 def test_check(demo: Demo, copickfs: Run) -> None:
     done = copickfs("check", demo.config)
     assert (done.returncode, done.stderr) == (0, "")
-    rows = [line.split() for line in done.stdout.splitlines() if "filesystem" in line]
-    assert rows == [
-        ["mine", "filesystem", "50", "write", "layer", str(demo.layers["mine"]), "reachable"],
-        ["lab", "filesystem", "10", "read-only", str(demo.layers["lab"]), "reachable"],
+    assert done.stdout.splitlines() == [
+        "mine  filesystem, priority 50, write layer",
+        f"      {demo.layers['mine']}",
+        "      reachable",
+        "lab   filesystem, priority 10, read-only",
+        f"      {demo.layers['lab']}",
+        "      reachable",
     ]
     document = json.loads(copickfs("check", demo.config, "--json").stdout)
     assert [layer["reachable"] for layer in document["layers"]] == [True, True]
@@ -59,6 +62,18 @@ def test_check_names_the_fault(copickfs: Run, tmp_path: Path) -> None:
     refused(done, config, "layer other", tmp_path / "none")
     document = json.loads(copickfs("check", config, "--json").stdout)
     assert [layer["reachable"] for layer in document["layers"]] == [True, False]
+
+
+def test_check_says_of_a_mount_point_what_mount_says(demo: Demo, copickfs: Run, tmp_path: Path) -> None:
+    inside = demo.layers["lab"] / "ExperimentRuns"
+    for point in (inside, demo.layers["lab"], demo.layers["lab"].parent):
+        checked = copickfs("check", demo.config, point)
+        refused(checked, point, "would contain each other")
+    (tmp_path / "layer" / "mnt").mkdir(parents=True)
+    config = two_layers(tmp_path, {"root": str(tmp_path / "layer")})
+    point = tmp_path / "layer" / "mnt"
+    assert copickfs("check", config, point).stderr == copickfs("mount", config, point).stderr
+    assert copickfs("check", demo.config, tmp_path / "mnt").returncode == 0
 
 
 def test_a_layer_that_can_never_work_is_no_mount(copickfs: Run, tmp_path: Path) -> None:
@@ -77,6 +92,9 @@ def test_a_layer_that_is_out_of_reach(copickfs: Run, mount: Mounter, tmp_path: P
     assert "s3cret" not in done.stderr + mount.log()
     checked = copickfs("check", config)
     assert checked.returncode == 1
+    assert checked.stderr.startswith(f"copickfs: {config}: layer other: ")
+    assert checked.stderr.count("layer other") == 1  # the layer's own messages begin with its name, too
+    assert "layer other" not in checked.stdout
     assert "s3cret" not in checked.stdout + checked.stderr
     mount.expect_warning("mounting in spite of it")
     mount.expect_warning("layer other is down")

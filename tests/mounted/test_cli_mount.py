@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from tests.mounted.conftest import Demo
     from tests.sandbox import Run, Sandbox
 
-COMMANDS = ["mount", "umount", "status", "run", "check", "demo"]
+COMMANDS = ["mount", "umount", "status", "flush", "materialize", "run", "check", "demo"]
 
 
 def test_options_of_fstab(demo: Demo, mount: Mounter, tmp_path: Path) -> None:
     log = tmp_path / "fstab.log"
-    ignored = "rw,noauto,nofail,user,_netdev,x-systemd.automount,x-systemd.requires=network.target,nosuid"
+    ignored = "ro,noauto,nofail,user,_netdev,x-systemd.automount,x-systemd.requires=network.target,nosuid"
     point = mount(
         demo.config,
         "-o",

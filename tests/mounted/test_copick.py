@@ -146,8 +146,8 @@ def test_zarr_reads_every_store_as_its_owner_has_it(demo: Demo, mount: Callable[
             np.testing.assert_array_equal(found[name][inner], array[inner])
 
 
-def test_zarr_cannot_write(demo: Demo, mount: Callable[..., Path]) -> None:
-    store = str(mount(demo.config) / "ExperimentRuns/TS_001/VoxelSpacing20.000/wbp.zarr")
+def test_zarr_cannot_write_a_read_only_mount(demo: Demo, mount: Callable[..., Path]) -> None:
+    store = str(mount(demo.config, "--read-only") / "ExperimentRuns/TS_001/VoxelSpacing20.000/wbp.zarr")
     array = zarr.open_group(store, mode="r+")["0"]
     with pytest.raises(OSError, match="Read-only file system"):
         array[:4] = 0

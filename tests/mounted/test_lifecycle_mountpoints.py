@@ -57,7 +57,7 @@ def test_already_mounted_by_an_unknown_daemon(
     demo: Demo, copickfs: Run, mount: Mounter, sandbox: Sandbox
 ) -> None:
     point = mount(demo.config)
-    (state,) = (sandbox.runtime / "copickfs").iterdir()
+    (state,) = (sandbox.runtime / "copickfs").glob("*.json")
     state.unlink()
     refused(copickfs("mount", demo.config, point), "already mounted", demo.config)
     assert mount.status(point)["pid"] > 1

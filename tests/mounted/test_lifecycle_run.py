@@ -194,7 +194,7 @@ def test_everything_is_killed_at_once(any_job: Job) -> None:
 
 def test_a_daemon_that_dies_is_reported_and_the_command_goes_on(job: Job) -> None:
     process = job.start("echo ready; sleep 2; exit 5")
-    (state,) = (job.sandbox.runtime / "copickfs").iterdir()
+    (state,) = (job.sandbox.runtime / "copickfs").glob("*.json")
     os.kill(int(state.stem), signal.SIGKILL)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 5

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copickfs.daemon.unmount import find_mount
+from copickfs.daemon.finding import find_mount
+from copickfs.daemon.service import END_LIMIT_S
 from tests.mounted.test_lifecycle import make_stale, wait_for_end
 from tests.sandbox import mounted_below, wait_until
 
@@ -42,6 +43,12 @@ def read_unit(file: Path) -> dict[str, dict[str, str]]:
     return {section: dict(parser[section]) for section in parser.sections()}
 
 
+def stop_commands(file: Path) -> list[str]:
+    """The commands that stop a unit, one after the other."""
+    lines = file.read_text().splitlines()
+    return [line.removeprefix("ExecStop=") for line in lines if line.startswith("ExecStop=")]
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 @pytest.mark.parametrize(("unit", "options"), [(SYSTEM, []), (USER, ["--user"])], ids=["system", "user"])
 def test_systemd_accepts_the_unit(unit: Path, options: list[str], sandbox: Sandbox) -> None:
@@ -56,6 +63,19 @@ def test_the_mount_is_for_all_to_see(unit: Path) -> None:
     assert not [setting for setting in PRIVATE_MOUNTS if setting in service]
     if unit == USER:
         assert "NoNewPrivileges" not in service
+
+
+@pytest.mark.parametrize("unit", [SYSTEM, USER], ids=["system", "user"])
+def test_a_unit_is_stopped_when_all_is_sent(unit: Path) -> None:
+    """First what is pending is sent, then it is unmounted; each has its time, and the daemon its own."""
+    service = read_unit(unit)["Service"]
+    stops = [shlex.split(line) for line in stop_commands(unit)]
+    assert [words[2] for words in stops] == ["flush", "umount"]
+    limit_s = float(service["TimeoutStopSec"])
+    assert all(float(words[words.index("--timeout") + 1]) < limit_s for words in stops)
+    assert limit_s > END_LIMIT_S
+    assert service["KillMode"] == "mixed"
+    assert "RestrictSUIDSGID" not in service
 
 
 @pytest.mark.parametrize("unit", [SYSTEM, USER], ids=["system", "user"])
@@ -75,7 +95,10 @@ def test_the_commands_of_the_unit(unit: Path, demo: Demo, sandbox: Sandbox, moun
     }  # fmt: skip
 
     def command(key: str) -> list[str]:
-        line = service[key].removeprefix("-").replace("/etc/copickfs", f"{configs}/copickfs")
+        return parsed(service[key])
+
+    def parsed(line: str) -> list[str]:
+        line = line.removeprefix("-").replace("/etc/copickfs", f"{configs}/copickfs")
         line = line.replace("%E", str(configs)).replace("%i", "lab")
         line = line.replace("${COPICKFS_MOUNTPOINT}", shlex.quote(str(point)))
         return shlex.split(line.replace("$COPICKFS_OPTIONS", sandbox.env["COPICKFS_OPTIONS"]))
@@ -98,8 +121,9 @@ def test_the_commands_of_the_unit(unit: Path, demo: Demo, sandbox: Sandbox, moun
     daemon.wait()
     daemon = start()
     assert os.listdir(point / "ExperimentRuns")
-    stopped = sandbox.finish(command("ExecStop"))
-    assert (stopped.returncode, stopped.stderr) == (0, "")
+    for line in stop_commands(unit):
+        stopped = sandbox.finish(parsed(line))
+        assert (stopped.returncode, stopped.stderr) == (0, "")
     assert daemon.wait(timeout=30) == 0
 
 
@@ -124,8 +148,9 @@ def test_the_script_for_a_first_look(sandbox: Sandbox) -> None:
     assert mounted_below(sandbox.directory) == [str(point)]
     assert "TS_002/Picks/" in first.stdout
     assert f"copickfs umount {point}" in first.stdout
+    assert "\nmine/ExperimentRuns/TS_001/notes.txt:Tilt 17 is blurred.\n" in first.stdout
     assert "already mounted" in sandbox.finish(script).stdout
-    (state,) = (sandbox.runtime / "copickfs").iterdir()
+    (state,) = (sandbox.runtime / "copickfs").glob("*.json")
     os.kill(int(state.stem), 9)
     wait_for_end(int(state.stem))
     again = sandbox.finish(script)

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from copickfs import MemoryLayer
-from copickfs.layers.memory import MemoryFile
+from copickfs.layers.memoryfile import MemoryFile, Node
 from copickfs.model import Entry
 from copickfs.ops import loop, pages
 from copickfs.ops.pages import SMALL_BYTES, PageCache
@@ -40,7 +40,7 @@ LAYER = MemoryLayer("lab")
 
 def opened(data: bytes, mtime_ns: int = 1) -> MemoryFile:
     entry = Entry("f", stat.S_IFREG | 0o644, len(data), mtime_ns, "lab", inode=9)
-    return MemoryFile(LAYER, entry, data)
+    return MemoryFile(LAYER, entry, Node(entry.mode, 9, bytearray(data)))
 
 
 def work() -> None:

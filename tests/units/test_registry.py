@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +21,6 @@ from copickfs.errors import MountError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +52,9 @@ def mine(records: list[Record]) -> list[Record]:
 def test_round_trip(process: Process, runtime: Path) -> None:
     record = record_of(process, "/mnt/ü \udcff")
     registration = Registration(record)
-    assert mine(registry.living()) == [record]
-    assert registry.find("/mnt/ü \udcff") == record
+    (found,) = mine(registry.living())
+    assert found == registry.find("/mnt/ü \udcff") == dataclasses.replace(record, socket=found.socket)
+    assert Path(found.socket) == Path(registration.socket)
     assert registry.find("/mnt/b") is None
     assert [file.stat().st_mode & 0o777 for file in runtime.iterdir()] == [0o600]
     assert runtime.stat().st_mode & 0o777 == 0o700

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from copickfs.layers.guard import Attempt
+    from copickfs.layers.sources.writing import Writing
     from copickfs.model import ByteRange
 
 FILE = "f"
@@ -130,6 +131,10 @@ class Source(Protocol):
 
     def readlink(self, path: str, attempt: Attempt) -> str:
         """The text of a symbolic link."""
+        ...
+
+    def writing(self) -> Writing:
+        """The half that writes. Raises EROFS where there is none."""
         ...
 
     def is_lost(self, error: BaseException) -> bool:

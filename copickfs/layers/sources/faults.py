@@ -41,7 +41,24 @@ _BY_ERRNO: dict[int, type[Exception]] = {
     errno.EPERM: AccessDenied,
 }
 
-_PASSED_ON = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EOPNOTSUPP})
+_PASSED_ON = frozenset(
+    {
+        errno.ENAMETOOLONG, errno.ELOOP, errno.EOPNOTSUPP, errno.EEXIST, errno.ENOTEMPTY, errno.ENOSPC,
+        errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EXDEV,
+    }
+)  # fmt: skip
+"""The last ones are answers to writers."""
+
+_ERRNO_OF_CLASS = {
+    "FileExistsError": errno.EEXIST,
+    "NotImplementedError": errno.EROFS,  # a file system that only reads
+    "SFTPFileAlreadyExists": errno.EEXIST,
+    "SFTPDirNotEmpty": errno.ENOTEMPTY,
+    "SFTPNoSpaceOnFilesystem": errno.ENOSPC,
+    "SFTPQuotaExceeded": errno.EDQUOT,
+    "SFTPWriteProtect": errno.EROFS,
+    "SFTPOpUnsupported": errno.EOPNOTSUPP,
+}
 
 _OUTAGES = frozenset(
     {
@@ -113,6 +130,7 @@ def _answer(error: BaseException, path: str, text: str) -> Exception | None:
     if isinstance(error, UnicodeError):
         return OSError(errno.EILSEQ, text)  # a library that insists on one encoding of names
     code = _errno_of(error) if isinstance(error, OSError) else 0
+    code = next((_ERRNO_OF_CLASS[name] for name in names & _ERRNO_OF_CLASS.keys()), code)
     if "error_perm" in names and str(error).startswith("550"):
         code = errno.ENOENT  # ftplib: the one answer for all that is not there
     if code in _BY_ERRNO:

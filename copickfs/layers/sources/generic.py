@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from copickfs.layers.guard import Attempt
+    from copickfs.layers.sources.writing import Writing
     from copickfs.model import ByteRange
 
 _KINDS = {"file": FILE, "directory": DIRECTORY, "dir": DIRECTORY, "link": LINK}
@@ -52,12 +53,12 @@ class GenericSource:
 
     def probe(self, attempt: Attempt) -> None:
         """See `Source.probe`."""
-        if self._call("info", attempt, self._full(""))["type"] != "directory":
+        if self.call("info", attempt, self.full(""))["type"] != "directory":
             raise NotADirectory("")
 
     def scan(self, path: str, attempt: Attempt) -> list[Found]:
         """See `Source.scan`."""
-        full = self._full(path)
+        full = self.full(path)
         listing = []
         for info in self._listed(full, attempt):
             attempt.progress()
@@ -75,18 +76,18 @@ class GenericSource:
         """The answers of ``ls``, which in some file systems fails for one name that is just going away."""
         listed: list[dict[str, Any]]
         try:
-            listed = self._call("ls", attempt, full, detail=True)
+            listed = self.call("ls", attempt, full, detail=True)
         except Exception as error:
             absent = isinstance(meaning(error, "", ""), NotFound)
-            if not absent or self._is_flat or self._call("info", attempt, full)["type"] != "directory":
+            if not absent or self._is_flat or self.call("info", attempt, full)["type"] != "directory":
                 raise
         else:
             return listed
         listed = []
-        for name in self._call("ls", attempt, full, detail=False):
+        for name in self.call("ls", attempt, full, detail=False):
             attempt.progress()
             try:
-                listed.append(self._call("info", attempt, name))
+                listed.append(self.call("info", attempt, name))
             except Exception as error:
                 if not isinstance(meaning(error, "", ""), NotFound):
                     raise
@@ -115,7 +116,7 @@ class GenericSource:
 
     def info(self, path: str, attempt: Attempt) -> Found:
         """See `Source.info`."""
-        found = self._found(path.rpartition("/")[2], self._call("info", attempt, self._full(path)))
+        found = self._found(path.rpartition("/")[2], self.call("info", attempt, self.full(path)))
         if found is None:
             raise NotFound(path)
         return found
@@ -123,7 +124,7 @@ class GenericSource:
     def read(self, path: str, span: ByteRange, found: Found, attempt: Attempt) -> bytes:
         """See `Source.read`. The version is asked for after the bytes have come."""
         try:
-            data = self._bytes(self._full(path), span, attempt)
+            data = self._bytes(self.full(path), span, attempt)
             attempt.progress()
             now = self.info(path, attempt)
         except Exception as error:
@@ -140,8 +141,14 @@ class GenericSource:
         """See `Source.readlink`."""
         self._counters.request()
         attempt.progress()
-        target: str = self._fs.ftp.readlink(self._full(path))
+        target: str = self._fs.ftp.readlink(self.full(path))
         return target
+
+    def writing(self) -> Writing:
+        """See `Source.writing`."""
+        from copickfs.layers.sources.generic_writing import GenericWriting
+
+        return GenericWriting(self, self._fs, is_flat=self._is_flat)
 
     def is_lost(self, error: BaseException) -> bool:
         """A file system with one session is dropped with whatever breaks it."""
@@ -155,24 +162,30 @@ class GenericSource:
                 with contextlib.suppress(Exception):
                     hang_up()
 
-    def _full(self, path: str) -> str:
+    def full(self, path: str) -> str:
+        """The file system's path for one of the layer."""
         return f"{self._root}/{path}" if path else self._root
 
-    def _call(self, method: str, attempt: Attempt, *args: Any, **options: Any) -> Any:
+    def call(self, method: str, attempt: Attempt, *args: Any, **options: Any) -> Any:
+        """Call a method of the file system, or its coroutine."""
         self._counters.request()
         if self._fs.async_impl:
             return wait_for(self._fs.loop, getattr(self._fs, f"_{method}")(*args, **options), attempt)
-        with self._turn or contextlib.nullcontext():
+        with self.turn():
             return getattr(self._fs, method)(*args, **options)
+
+    def turn(self) -> contextlib.AbstractContextManager[Any]:
+        """Held while the file system is asked, if it serves one caller at a time."""
+        return self._turn or contextlib.nullcontext()
 
     def _bytes(self, full: str, span: ByteRange, attempt: Attempt) -> bytes:
         cat_file = getattr(self._fs, "_cat_file" if self._fs.async_impl else "cat_file")
         data: bytes
         if {"start", "end"} <= inspect.signature(cat_file).parameters.keys():
-            data = self._call("cat_file", attempt, full, start=span.start, end=span.stop)
+            data = self.call("cat_file", attempt, full, start=span.start, end=span.stop)
             return data
         self._counters.request()  # its ``cat_file`` would fetch the whole file for every range
-        with self._turn or contextlib.nullcontext(), self._fs.open(full, "rb") as file:
+        with self.turn(), self._fs.open(full, "rb") as file:
             file.seek(span.start)
             data = file.read(span.size_bytes)
             return data
@@ -204,16 +217,16 @@ class GenericSource:
             raise
         real_path = getattr(getattr(self._fs, "ftp", None), "normalize", None)  # paramiko's
         if followed.kind == DIRECTORY and real_path is not None:
-            with self._turn or contextlib.nullcontext():
-                here, there = real_path(self._full(directory)), real_path(self._full(path))
+            with self.turn():
+                here, there = real_path(self.full(directory)), real_path(self.full(path))
             if leads_back(here, there):
                 return found
         return followed
 
     def _flat_tree(self, path: str, attempt: Attempt, keep: Callable[[str, list[Found]], None]) -> None:
-        root = self._full(path)
+        root = self.full(path)
         listings: defaultdict[str, dict[str, Found]] = defaultdict(dict)
-        found_by_name = self._call("find", attempt, root, detail=True)
+        found_by_name = self.call("find", attempt, root, detail=True)
         for full, info in found_by_name.items():
             inner = full[len(root) :].strip("/") if full.startswith(root) else full
             relative, _, name = inner.rpartition("/")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from copickfs.layers.guard import Attempt
+    from copickfs.layers.sources.writing import Writing
     from copickfs.model import ByteRange
 
 _SCANS_AT_A_TIME = 8
@@ -77,7 +78,7 @@ class SshSource:
         async def info() -> Found:
             self._counters.request()
             client = await self._client(reading=False)
-            return _found(path.rpartition("/")[2], await client.stat(self._full(path)))
+            return found_of(path.rpartition("/")[2], await client.stat(self._full(path)))
 
         return wait_for(self._loop, info(), attempt)
 
@@ -94,6 +95,12 @@ class SshSource:
             return _text(await client.readlink(self._full(path)))
 
         return wait_for(self._loop, readlink(), attempt)
+
+    def writing(self) -> Writing:
+        """See `Source.writing`."""
+        from copickfs.layers.sources.ssh_writing import SshWriting
+
+        return SshWriting(self._loop, lambda: self._client(reading=True), self._full, self._counters)
 
     def is_lost(self, error: BaseException) -> bool:
         """See `Source.is_lost`."""
@@ -137,7 +144,7 @@ class SshSource:
             if mode is None or stat.S_ISLNK(mode):
                 links.append(name)
             elif stat.S_ISDIR(mode) or stat.S_ISREG(mode):
-                listing.append(_found(name, entry.attrs))
+                listing.append(found_of(name, entry.attrs))
         for first in range(0, len(links), _SCANS_AT_A_TIME):
             group = links[first : first + _SCANS_AT_A_TIME]
             listing += await asyncio.gather(*(self._followed(client, path, name) for name in group))
@@ -149,7 +156,7 @@ class SshSource:
         self._counters.request()
         path = self._full(f"{directory}/{name}" if directory else name)
         try:
-            found = _found(name, await client.stat(path))
+            found = found_of(name, await client.stat(path))
             if found.kind == DIRECTORY:
                 here, there = await client.realpath(self._full(directory)), await client.realpath(path)
                 if leads_back(_text(here), _text(there)):
@@ -167,7 +174,7 @@ class SshSource:
             # Without a block size of its own, asyncssh sends each read as one request.
             async with client.open(self._full(path), "rb", encoding=None, block_size=0) as file:
                 arrived = await _fill(data, file, span.start, request_bytes, attempt)
-                now = _found(found.name, await file.stat())
+                now = found_of(found.name, await file.stat())
         except _NOT_THERE:
             raise Stale(path) from None
         if now != found:
@@ -206,7 +213,8 @@ async def _fill(
     return arrived
 
 
-def _found(name: str, attributes: asyncssh.SFTPAttrs) -> Found:
+def found_of(name: str, attributes: asyncssh.SFTPAttrs) -> Found:
+    """The entry for the attributes that the server has sent."""
     mode = attributes.permissions or 0
     mtime_ns = (attributes.mtime or 0) * 1_000_000_000 + (attributes.mtime_ns or 0)
     if stat.S_ISDIR(mode):

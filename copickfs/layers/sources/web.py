@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from copickfs.layers.guard import Attempt
     from copickfs.layers.sources.web_listing import WebListing
+    from copickfs.layers.sources.writing import Writing
     from copickfs.model import ByteRange
 
 _HEADS_AT_A_TIME = 16
@@ -107,6 +108,10 @@ class HttpSource:
     def readlink(self, path: str, attempt: Attempt) -> str:  # noqa: ARG002 - the protocol's signature
         """Web servers show no links."""
         raise OSError(errno.EINVAL, f"not a symbolic link: {path!r}")
+
+    def writing(self) -> Writing:
+        """A web server is never written."""
+        raise OSError(errno.EROFS, "web servers cannot be written")
 
     def is_lost(self, error: BaseException) -> bool:  # noqa: ARG002 - the protocol's signature
         """Never: each request finds its own connection."""

@@ -1,0 +1,372 @@
+"""Changes at the source of a remote layer. Each may be made again when it is not known how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+import xxhash
+
+from copickfs.errors import IsADirectory, NotADirectory, NotFound, Stale
+from copickfs.layers.conflicts import conflict_path
+from copickfs.layers.journalrecord import MKDIR, PUT, RENAME, RMDIR, Record
+from copickfs.layers.sources import DIRECTORY, FILE, Found
+from copickfs.layers.sources.writing import Changed, Upload, Version
+from copickfs.model import ByteRange
+from copickfs.paths import join, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from copickfs.layers.catalogue import Catalogue
+    from copickfs.layers.connection import Connection
+    from copickfs.layers.guard import Attempt
+    from copickfs.layers.journal import Journal
+    from copickfs.layers.pinned import OpenFiles
+    from copickfs.layers.sources.writing import Writing
+
+_log = logging.getLogger(__name__)
+
+_COMPARED_BYTES = 4 << 20
+
+
+class Landed(NamedTuple):
+    """What is at the source after a change.
+
+    Attributes:
+        path: Where it is; another path than asked for if somebody else has taken that.
+        found: What is there.
+    """
+
+    path: str
+    found: Found
+
+
+class Changes:
+    """Makes changes at the source and in what is remembered of it. Thread-safe.
+
+    Where two machines have changed one object, what was published first keeps the name; the second
+    version goes to a name of `copickfs.layers.conflicts`, and a WARNING names both.
+
+    Args:
+        name: Name of the layer.
+        connection: The way to the source.
+        catalogue: What is remembered of it.
+        journal: Keeps note of temporary names at the source.
+        files: What is open.
+    """
+
+    def __init__(
+        self, name: str, connection: Connection, catalogue: Catalogue, journal: Journal, files: OpenFiles
+    ) -> None:
+        self._name = name
+        self._connection = connection
+        self._catalogue = catalogue
+        self._journal = journal
+        self._files = files
+
+    def apply(self, record: Record) -> Landed | None:
+        """Make a change of the journal."""
+        if record.operation == PUT:
+            data = self._journal.data_file(record.number)
+            token = f"{record.number:x}-{record.digest[:16]}"
+            upload = Upload(data, record.size_bytes, token, record.accepted, record.attempted)
+            return self.put(record.path, upload, record.mtime_ns)
+        if record.operation == MKDIR:
+            self.mkdir(record.path)
+        elif record.operation == RMDIR:
+            with self._absence_is_fine(record.path):
+                self._rmdir_if_empty(record.path)
+        elif record.operation == RENAME:
+            with self._absence_is_fine(record.path):
+                return self._rename_in_time(record)
+        else:
+            with self._absence_is_fine(record.path):
+                self._unlink_in_time(record)
+        return None
+
+    def put(self, path: str, upload: Upload, mtime_ns: int) -> Landed:
+        """Publish a file; its directory is made if somebody else has removed it."""
+        self._files.pin(path)
+        for attempt in count():
+            target = path if not attempt else conflict_path(path, mtime_ns, attempt - 1)
+            try:
+                found = self._put(target, upload if not attempt else upload._replace(accepted=()))
+            except Changed as changed:
+                if self._has_contents(target, changed.found, upload):
+                    found = changed.found
+                elif not attempt and self._was_attempted(path, changed.found, upload):
+                    return self.put(path, upload._replace(accepted=(Version.of(changed.found),)), mtime_ns)
+                else:
+                    continue
+            break
+        self._journal.forget_upload(upload.token)
+        self._catalogue.changed(target, found)
+        if target != path:
+            self._report_conflict(path, target)
+        return Landed(target, found)
+
+    def mkdir(self, path: str) -> None:
+        """Make a directory, or find it there."""
+
+        def mkdir(writing: Writing, attempt: Attempt, _again: bool) -> None:
+            writing.mkdir(path, attempt)
+
+        is_new = True
+        try:
+            self._connection.change(path, mkdir)
+        except NotFound:
+            if not split(path)[0]:
+                raise
+            self.mkdir(split(path)[0])
+            self._connection.change(path, mkdir)
+        except FileExistsError:
+            if not self._is_directory(path):
+                raise
+            is_new = False
+        if path:
+            self._catalogue.changed(path, Found(split(path)[1], DIRECTORY), is_new=is_new)
+
+    def rmdir(self, path: str) -> None:
+        """Remove an empty directory."""
+
+        def rmdir(writing: Writing, attempt: Attempt) -> None:
+            writing.rmdir(path, attempt)
+
+        self._remove(path, rmdir)
+
+    def unlink(self, path: str) -> None:
+        """Remove a file."""
+        self._files.pin(path)
+
+        def unlink(writing: Writing, attempt: Attempt) -> None:
+            writing.unlink(path, attempt)
+
+        self._remove(path, unlink)
+
+    def rename(self, path: str, new_path: str) -> Landed:
+        """Give a file or directory another name; what has that is replaced."""
+        self._files.pin(path)
+        self._files.pin(new_path)
+        is_last = self._is_last(path)
+
+        def rename(writing: Writing, attempt: Attempt, again: bool) -> None:
+            self._keep_directory(writing, path, attempt, is_last=is_last)
+            try:
+                writing.rename(path, new_path, attempt)
+            except Exception as error:
+                if not again or not _is_absence(error):
+                    raise
+
+        self._connection.change(path, rename)
+        found = self._connection.info(new_path)._replace(name=split(new_path)[1])
+        self._catalogue.changed(path, None)
+        self._catalogue.changed(new_path, found)
+        return Landed(new_path, found)
+
+    def version(self, path: str) -> Version:
+        """What is at ``path`` of the source; of nothing there is a version, too."""
+        try:
+            return Version.of(self._connection.info(path))
+        except (NotFound, NotADirectory):
+            return Version(0, 0, "")
+
+    def sweep(self, is_used: Callable[[str], bool]) -> None:
+        """Remove what interrupted uploads have left at the source. Raises what the source says."""
+        for token, temporary in self._journal.uploads().items():
+            if is_used(token):
+                continue
+
+            def unlink(writing: Writing, attempt: Attempt, _again: bool, path: str = temporary) -> None:
+                writing.unlink(path, attempt)
+
+            with contextlib.suppress(NotFound):
+                self._connection.change(temporary, unlink)
+            self._journal.forget_upload(token)
+
+    def _put(self, path: str, upload: Upload) -> Found:
+        def put(writing: Writing, attempt: Attempt, _again: bool) -> Found:
+            if not writing.is_atomic:
+                self._journal.note_upload(upload.token, upload.temporary(path))
+            return writing.put(path, upload, attempt)
+
+        try:
+            return self._connection.change(path, put)
+        except NotFound:
+            directory = split(path)[0]
+            if not directory:
+                raise
+            self.mkdir(directory)
+            return self._connection.change(path, put)
+
+    def _remove(self, path: str, operation: Callable[[Writing, Attempt], None]) -> None:
+        is_last = self._is_last(path)
+
+        def remove(writing: Writing, attempt: Attempt, again: bool) -> None:
+            self._keep_directory(writing, path, attempt, is_last=is_last)
+            try:
+                operation(writing, attempt)
+            except Exception as error:
+                if not again or not _is_absence(error):
+                    raise
+
+        self._connection.change(path, remove)
+        self._catalogue.changed(path, None)
+
+    def _is_last(self, path: str) -> bool:
+        """True if the directory of ``path`` may hold nothing else."""
+        directory, name = split(path)
+        try:
+            return all(found.name == name for found in self._catalogue.listing(directory))
+        except NotFound:
+            return True
+
+    @staticmethod
+    def _keep_directory(writing: Writing, path: str, attempt: Attempt, *, is_last: bool) -> None:
+        """A directory stays when the last thing in it goes."""
+        if is_last:
+            writing.keep(split(path)[0], attempt)
+
+    def _rmdir_if_empty(self, path: str) -> None:
+        try:
+            self.rmdir(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            self._catalogue.distrust(path)
+            _log.warning(
+                "layer %s: %s is not removed: somebody else has put something there", self._name, path
+            )
+
+    def _unlink_in_time(self, record: Record) -> None:
+        """Remove what was there when it was removed here, and nothing that others have put there since."""
+        found = self._connection.info(record.path)
+        if found.kind == DIRECTORY or not _is_among(found, record.accepted):
+            self._catalogue.distrust(record.path)
+            _log.warning(
+                "layer %s: %s is not removed: somebody else has changed it meanwhile",
+                self._name, record.path,
+            )  # fmt: skip
+            return
+        with contextlib.suppress(IsADirectory):
+            self.unlink(record.path)
+
+    def _rename_in_time(self, record: Record) -> Landed:
+        source = self._connection.info(record.path)
+        for attempt in count():
+            new_path = record.new_path
+            if attempt:
+                new_path = conflict_path(record.new_path, record.number * 1_000, attempt - 1)
+            try:
+                target = self._connection.info(new_path)
+            except NotFound:
+                break
+            if self._may_replace(record, source, target, new_path):
+                break
+        landed = self.rename(record.path, new_path)
+        if new_path != record.new_path:
+            self._report_conflict(record.new_path, new_path)
+        return landed
+
+    def _may_replace(self, record: Record, source: Found, target: Found, new_path: str) -> bool:
+        if DIRECTORY in (source.kind, target.kind):
+            return source.kind == target.kind and self._is_half_moved(record.path, new_path)
+        if new_path == record.new_path and _is_among(target, record.accepted):
+            return True
+        return self._is_copy(record.path, source, new_path, target)
+
+    def _is_half_moved(self, path: str, new_path: str) -> bool:
+        """True if an interrupted move can be completed: nothing in ``new_path`` is in the way of it."""
+        there = {found.name: found for found in self._connection.scan(new_path)}
+        if not self._connection.writing_kind().forgets_directories:
+            return not there
+        for source in self._connection.scan(path):
+            target = there.get(source.name)
+            if target is None:
+                continue
+            inner, new_inner = join(path, source.name), join(new_path, source.name)
+            if source.kind == target.kind == DIRECTORY:
+                if not self._is_half_moved(inner, new_inner):
+                    return False
+            elif not self._is_copy(inner, source, new_inner, target):
+                return False
+        return True
+
+    def _is_copy(self, path: str, source: Found, new_path: str, target: Found) -> bool:
+        if source.size_bytes != target.size_bytes or source.kind != FILE or target.kind != FILE:
+            return False
+        if source.etag and source.etag == target.etag:
+            return True
+        pieces = _pieces(source.size_bytes)
+        return all(
+            self._connection.read(path, span, source) == self._connection.read(new_path, span, target)
+            for span in pieces
+        )
+
+    def _has_contents(self, path: str, found: Found, upload: Upload) -> bool:
+        """True if an earlier attempt has come through, or somebody else has written the very same."""
+        if found.kind != FILE or found.size_bytes != upload.size_bytes:
+            return False
+        descriptor = os.open(upload.file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return all(
+                self._connection.read(path, span, found) == os.pread(descriptor, span.size_bytes, span.start)
+                for span in _pieces(found.size_bytes)
+            )
+        except (Stale, NotFound):
+            return False
+        finally:
+            os.close(descriptor)
+
+    def _was_attempted(self, path: str, found: Found, upload: Upload) -> bool:
+        """True if an earlier version of ours is there, of which nobody knew whether it had come through."""
+        digests = {digest for size_bytes, digest in upload.attempted if size_bytes == found.size_bytes}
+        if not digests or found.kind != FILE:
+            return False
+        digest = xxhash.xxh3_128()
+        try:
+            for span in _pieces(found.size_bytes):
+                digest.update(self._connection.read(path, span, found))
+        except (Stale, NotFound):
+            return False
+        return digest.hexdigest() in digests
+
+    def _is_directory(self, path: str) -> bool:
+        try:
+            return self._connection.info(path).kind == DIRECTORY
+        except NotFound:
+            return False
+
+    @contextlib.contextmanager
+    def _absence_is_fine(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except NotFound:
+            self._catalogue.changed(path, None)
+
+    def _report_conflict(self, path: str, target: str) -> None:
+        self._catalogue.distrust(path)
+        _log.warning(
+            "layer %s: %s was changed by somebody else before this machine's version of it was sent; theirs "
+            "has the name, ours is kept as %s",
+            self._name, path, target,
+        )  # fmt: skip
+
+
+def _pieces(size_bytes: int) -> list[ByteRange]:
+    starts = range(0, size_bytes, _COMPARED_BYTES)
+    return [ByteRange(start, min(start + _COMPARED_BYTES, size_bytes)) for start in starts]
+
+
+def _is_among(found: Found, accepted: tuple[Version, ...]) -> bool:
+    return any(version.is_same(Version.of(found)) for version in accepted)
+
+
+def _is_absence(error: Exception) -> bool:
+    from copickfs.layers.sources.faults import meaning
+
+    return isinstance(meaning(error, "", ""), NotFound)

@@ -1,0 +1,465 @@
+# ruff: noqa: ARG002 - modes and owners are accepted and forgotten
+"""A remote layer that can be written.
+
+Every file is staged on local disk and sent as a whole, so that all of them are published whole, whatever
+was asked for. A file that is to be written in place is shown through this layer as it is, from `create`
+on; the source has nothing of it before the first `flush`. With ``default`` a change is at the source when
+a call returns. With ``cache_and_propagate`` it stands, fsynced, in the journal, and is sent behind.
+
+Modes, owners and times are accepted and forgotten: the sources keep none, or none that this could set
+and read back everywhere. On object stores an empty object keeps a directory that was made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from copickfs.errors import (
+    ConfigError,
+    CopickfsError,
+    IsADirectory,
+    NotADirectory,
+    NotFound,
+    Transient,
+    WouldBlock,
+)
+from copickfs.layers.backlog import Backlog
+from copickfs.layers.changes import Changes
+from copickfs.layers.draft import Draft, RemoteWritableFile, new_entry
+from copickfs.layers.journal import Journal
+from copickfs.layers.journalrecord import MKDIR, PUT, RENAME, RMDIR, UNLINK, Record, digest_of_file
+from copickfs.layers.propagation import Propagation
+from copickfs.layers.remote import FsspecLayer
+from copickfs.layers.remotepending import PendingView
+from copickfs.layers.sources.redaction import shown_url
+from copickfs.layers.sources.writing import Upload, Version
+from copickfs.layers.spool import StagedFile
+from copickfs.model import Pending
+from copickfs.paths import split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from copickfs.layers.base import LayerFile
+    from copickfs.layers.writable import Change, Owner
+    from copickfs.model import Entry
+
+_log = logging.getLogger(__name__)
+
+_INLINE_ENTRIES = 2_000
+_TURNS = 64
+"""Locks that keep two of this layer's own versions of one file from being taken for a conflict."""
+
+_TELLING_ARGUMENTS = ("endpoint_url", "host", "port", "account_name", "project", "share")
+
+
+class WritableFsspecLayer(FsspecLayer):
+    """See `FsspecLayer` and `copickfs.layers.writable.WritableLayer`.
+
+    Args:
+        name: Name of the layer.
+        root_url: The directory, as a URL.
+        priority: Higher is asked first.
+        propagate: Answer when a change stands in the journal, and send it behind.
+        journal_directory: Where the journals of all layers are; None for the user's state directory.
+        options: As for `FsspecLayer`.
+    """
+
+    prompt = False
+
+    def __init__(
+        self,
+        name: str,
+        root_url: str,
+        priority: int = 0,
+        *,
+        propagate: bool = False,
+        journal_directory: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, root_url, priority, **{**options, "read_only": False})
+        self._propagate = propagate
+        self._settle_s = options.get("timeout_s", 20.0)
+        place = Path(journal_directory) if journal_directory is not None else default_journal_directory()
+        self._journal = Journal(name, place / journal_name(root_url, options.get("fs_args") or {}))
+        self._backlog = Backlog(name, self._journal)
+        self._shown = PendingView(self, self._backlog, self._journal, self)
+        self._changes = Changes(name, self._connection, self._catalogue, self._journal, self._shown.files)
+        self._tokens: set[str] = set()
+        self._turns = [threading.Lock() for _ in range(_TURNS)]
+        self._is_open = False
+        self._propagation = Propagation(
+            name, self._backlog, self._journal, self._changes,
+            is_used=self._tokens.__contains__, sent=self._shown.sent,
+        )  # fmt: skip
+
+    def connect(self) -> None:
+        """See `Layer.connect`. What an earlier daemon has left is sent as soon as the source answers."""
+        if self._shown_root.startswith("http"):
+            raise ConfigError(f"{self._shown_root}: web servers cannot be written; set 'read_only'")
+        if not self._is_open:
+            try:
+                self._backlog.open()
+            except OSError as error:
+                raise ConfigError(
+                    f"layer {self.name}: no journal can be kept in {error.filename}: {error.strerror}; name "
+                    "another directory"
+                ) from None
+            self._is_open = True
+            self._propagation.start()
+        try:
+            super().connect()
+        except ConfigError:
+            if not self._has_made_root():
+                raise
+            super().connect()
+
+    def close(self) -> None:
+        """See `Layer.close`. What waits stays in the journal."""
+        super().close()
+        self._propagation.stop()
+        self._journal.close()
+
+    def stat(self, path: str) -> Entry:
+        """See `Layer.stat`."""
+        return self._shown.stat(path)
+
+    def scan(self, path: str) -> list[Entry]:
+        """See `Layer.scan`."""
+        return self._shown.scan(path)
+
+    def open(self, path: str) -> LayerFile:  # type: ignore[override] # of other kinds, too
+        """See `Layer.open`."""
+        return self._shown.open(path)
+
+    def readlink(self, path: str) -> str:
+        """See `Layer.readlink`."""
+        return self._shown.readlink(path)
+
+    def stat_nowait(self, path: str) -> Entry:
+        """See `Layer.stat_nowait`."""
+        return self._shown.stat(path, wait=False)
+
+    def scan_nowait(self, path: str) -> list[Entry]:
+        """See `Layer.scan_nowait`."""
+        entries = self._shown.scan(path, wait=False)
+        if len(entries) > _INLINE_ENTRIES:
+            raise WouldBlock(self.name)
+        return entries
+
+    def open_nowait(self, path: str) -> LayerFile:  # type: ignore[override] # of other kinds, too
+        """See `Layer.open_nowait`."""
+        return self._shown.open(path, wait=False)
+
+    def pending(self) -> Pending:
+        """See `Layer.pending`."""
+        return self._backlog.pending()
+
+    def flush_pending(self, timeout_s: float | None) -> bool:
+        """See `Layer.flush_pending`; None for as long as it takes."""
+        return self._backlog.wait_empty(timeout_s)
+
+    def create(
+        self, path: str, mode: int, owner: Owner, *, whole: bool, source: LayerFile | None = None
+    ) -> RemoteWritableFile:
+        """See `WritableLayer.create`."""
+        self._require_directory(split(path)[0])
+        if not whole and self._kind_of(path) is not None:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+        staged = StagedFile(self._journal.spool_file, source, is_new=True)
+        return self._drafted(path, staged, self._shown.versions(path), whole=whole)
+
+    def edit(self, path: str, *, whole: bool) -> RemoteWritableFile:
+        """See `WritableLayer.edit`."""
+        accepted = self._shown.versions(path)
+        source = self._shown.open(path)
+        staged = StagedFile(self._journal.spool_file, source, is_new=False, owns_source=True)
+        return self._drafted(path, staged, accepted, whole=whole, entry=source.entry)
+
+    def mkdir(self, path: str, mode: int, owner: Owner) -> Entry:
+        """See `WritableLayer.mkdir`."""
+        self._require_absent(path)
+        self._change(Record(0, MKDIR, path), lambda: self._changes.mkdir(path))
+        return self.stat(path)
+
+    def mknod(self, path: str, mode: int, device: int, owner: Owner) -> Entry:
+        """See `WritableLayer.mknod`. An empty file; there is nothing else to be had."""
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM), path)
+        self._require_absent(path)
+        file = self.create(path, mode, owner, whole=True)
+        try:
+            file.flush()
+        finally:
+            file.close()
+        return self.stat(path)
+
+    def symlink(self, path: str, text: str, owner: Owner) -> Entry:
+        """See `WritableLayer.symlink`: there are none."""
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
+
+    def link(self, path: str, new_path: str) -> Entry:
+        """See `WritableLayer.link`: there are none."""
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), new_path)
+
+    def unlink(self, path: str) -> None:
+        """See `WritableLayer.unlink`."""
+        if stat.S_ISDIR(self.stat(path).mode):
+            raise IsADirectory(path)
+        is_only_here = path in self._shown.drafts and not self._is_published(path)
+        self._shown.move_drafts(path, None)
+        if is_only_here:
+            return
+        record = Record(0, UNLINK, path, accepted=self._shown.versions(path))
+        self._change(record, lambda: self._changes.unlink(path))
+
+    def rmdir(self, path: str) -> None:
+        """See `WritableLayer.rmdir`."""
+        if not stat.S_ISDIR(self.stat(path).mode):
+            raise NotADirectory(path)
+        if self.scan(path):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+        self._change(Record(0, RMDIR, path), lambda: self._changes.rmdir(path))
+
+    def rename(self, path: str, new_path: str, *, replace: bool = True) -> None:
+        """See `WritableLayer.rename`."""
+        self._check_rename(path, new_path, replace=replace)
+        if path == new_path:
+            return
+        for draft in self._shown.drafts_below(path):
+            self.publish(draft)
+        self._shown.move_drafts(new_path, None)
+        record = Record(0, RENAME, path, new_path, accepted=self._shown.versions(new_path))
+        self._change(record, lambda: self._renamed(path, new_path))
+        self._shown.move_drafts(path, new_path)
+        for draft in self._shown.drafts_below(new_path):
+            draft.has_moved = True
+
+    def exchange(self, path: str, other_path: str) -> None:
+        """See `WritableLayer.exchange`: no source can."""
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), other_path)
+
+    def change(self, path: str, change: Change) -> Entry:
+        """See `WritableLayer.change`: accepted and forgotten."""
+        return self.stat(path)
+
+    def set_xattr(self, path: str, name: str, value: bytes, flags: int = 0) -> None:
+        """See `WritableLayer.set_xattr`: there are none."""
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
+
+    def remove_xattr(self, path: str, name: str) -> None:
+        """See `WritableLayer.remove_xattr`: there are none."""
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
+
+    def sync_directory(self, path: str) -> None:
+        """See `WritableLayer.sync_directory`: every change is safe when its call returns."""
+
+    def publish(self, draft: Draft) -> None:
+        """See `Publisher.publish`."""
+        with draft.turn:
+            path = draft.path
+            if path is None or not draft.is_dirty:
+                return
+            draft.has_failed = True
+            if self._propagate:
+                self._store(draft, path)
+            else:
+                self._backlog.settle((path,), self._settle_s)
+                with self._turns[hash(path) % _TURNS]:
+                    self._send(draft, path)
+            draft.has_failed = False
+
+    def give_up(self, draft: Draft) -> None:
+        """See `Publisher.give_up`."""
+        with draft.turn:
+            draft.has_failed = False
+            source = None
+            if draft.path is not None:
+                try:
+                    source = self._shown.open(draft.path)
+                except NotFound:
+                    pass
+                except (OSError, CopickfsError):
+                    draft.path = None  # nobody can tell what it was: nothing is made of it any more
+            draft.staged.reset(source)
+            draft.published = draft.staged.changes
+
+    def let_go(self, draft: Draft) -> None:
+        """See `Publisher.let_go`. What could not be sent, or was written in place, is kept in the journal."""
+        if not self._shown.leave(draft):
+            return
+        with draft.turn:
+            path = draft.path
+            is_in_place = draft.in_place and draft.staged.changes > 0
+            if path is not None and draft.is_dirty and (draft.has_failed or is_in_place):
+                self._keep(draft, path)
+            self._tokens.discard(draft.token)
+            draft.staged.close()
+
+    def _has_made_root(self) -> bool:
+        """Make the root where nobody can: in an object store it is there with the first thing in it."""
+        try:
+            self._connection.info("")
+        except NotFound:
+            if self._connection.writing_kind().forgets_directories:
+                with contextlib.suppress(NotFound):
+                    self._changes.mkdir("")
+                    return True
+        except (OSError, CopickfsError):
+            return False
+        return False
+
+    def _drafted(
+        self,
+        path: str,
+        staged: StagedFile,
+        accepted: tuple[Version, ...],
+        *,
+        whole: bool,
+        entry: Entry | None = None,
+    ) -> RemoteWritableFile:
+        shown = new_entry(split(path)[1], self.name, self.owner) if entry is None else entry
+        draft = Draft(path, staged, shown, accepted, in_place=not whole)
+        draft.has_moved = self._shown.is_moved(path)
+        if whole:
+            draft.handles += 1
+        else:
+            shared = self._shown.enter(path, draft)
+            if shared is not draft:
+                staged.close()
+                draft = shared
+        self._tokens.add(draft.token)
+        return RemoteWritableFile(draft, self, whole=whole)
+
+    def _store(self, draft: Draft, path: str) -> None:
+        """Publish into the journal."""
+        snapshot = draft.staged.snapshot()
+        accepted = (*draft.accepted, *self._replaceable(draft, path))
+        record = Record(
+            0, PUT, path, size_bytes=snapshot.size_bytes, mtime_ns=snapshot.mtime_ns,
+            accepted=tuple(dict.fromkeys(accepted)), attempted=tuple(draft.attempted),
+        )  # fmt: skip
+        record = self._backlog.append(record, snapshot.file)
+        draft.staged.give(snapshot)
+        draft.published = snapshot.changes
+        draft.show(self._shown.entry_of_record(path, record))
+
+    def _send(self, draft: Draft, path: str) -> None:
+        """Publish at the source."""
+        snapshot = draft.staged.snapshot()
+        try:
+            accepted = (*draft.accepted, *self._replaceable(draft, path))
+            attempted = tuple(draft.attempted)
+            upload = Upload(snapshot.file, snapshot.size_bytes, draft.token, accepted, attempted)
+            landed = self._changes.put(path, upload, snapshot.mtime_ns)
+        except Transient:
+            draft.attempted.append((snapshot.size_bytes, digest_of_file(snapshot.file)))
+            raise
+        finally:
+            draft.staged.release(snapshot)
+        self._shown.published(landed.path, landed.found)
+        draft.accepted = (Version.of(landed.found),)
+        draft.attempted.clear()
+        draft.published = snapshot.changes
+        if landed.path != path:
+            self._shown.move_drafts(path, landed.path)
+            draft.path = landed.path
+        draft.show(self._shown.entry_of(landed.path, landed.found))
+
+    def _replaceable(self, draft: Draft, path: str) -> tuple[Version, ...]:
+        """Versions that this daemon knows of at ``path``; a move may have made new ones of old ones."""
+        return self._shown.versions(path) if draft.has_moved else self._shown.own_version(path)
+
+    def _keep(self, draft: Draft, path: str) -> None:
+        try:
+            self._store(draft, path)
+        except OSError as error:
+            _log.warning("layer %s: %s could not be sent, nor kept: %s", self.name, path, error)
+        else:
+            if draft.has_failed:
+                _log.warning(
+                    "layer %s: %s could not be sent; it is kept in the journal and will be tried again",
+                    self.name, path,
+                )  # fmt: skip
+
+    def _change(self, record: Record, operation: Callable[[], object]) -> None:
+        if self._propagate:
+            self._backlog.append(record)
+        else:
+            self._backlog.settle(record.paths, self._settle_s)
+            operation()
+
+    def _renamed(self, path: str, new_path: str) -> None:
+        landed = self._changes.rename(path, new_path)
+        self._shown.published(new_path, landed.found)
+
+    def _kind_of(self, path: str) -> int | None:
+        """The type of file at ``path``, None if there is nothing."""
+        try:
+            return stat.S_IFMT(self.stat(path).mode)
+        except NotFound:
+            return None
+
+    def _is_published(self, path: str) -> bool:
+        """True if there is something at ``path`` besides a file in the making."""
+        try:
+            self._shown.stat_published(path)
+        except NotFound:
+            return False
+        return True
+
+    def _require_directory(self, path: str) -> None:
+        if not stat.S_ISDIR(self.stat(path).mode):
+            raise NotADirectory(path)
+
+    def _require_absent(self, path: str) -> None:
+        self._require_directory(split(path)[0])
+        if self._kind_of(path) is not None:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+
+    def _check_rename(self, path: str, new_path: str, *, replace: bool) -> None:
+        is_directory = stat.S_ISDIR(self.stat(path).mode)
+        self._require_directory(split(new_path)[0])
+        if is_directory and new_path.startswith(path + "/"):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), new_path)
+        kind = self._kind_of(new_path)
+        if kind is None or path == new_path:
+            return
+        if not replace:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_path)
+        if kind == stat.S_IFDIR:
+            if not is_directory:
+                raise IsADirectory(new_path)
+            if self.scan(new_path):
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), new_path)
+        elif is_directory:
+            raise NotADirectory(new_path)
+
+
+def default_journal_directory() -> Path:
+    """Where this user's journals are, unless another place is named."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    return state / "copickfs" / "journal"
+
+
+def journal_name(root_url: str, fs_args: Mapping[str, Any]) -> str:
+    """A name for the journal of a layer root: the same for the same place, without a secret in it."""
+    told = {key: str(value) for key, value in _leaves(fs_args) if key in _TELLING_ARGUMENTS}
+    place = json.dumps([shown_url(root_url).rstrip("/"), sorted(told.items())])
+    return hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def _leaves(arguments: Mapping[str, Any]) -> Sequence[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in arguments.items():
+        found += _leaves(value) if isinstance(value, dict) else [(key, value)]
+    return found

@@ -1,0 +1,126 @@
+"""The daemon is killed in the middle of writing: what it acknowledged is there afterwards."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import crashload
+from tests.mounted.conftest import put
+from tests.sandbox import state_of, wait_until
+from tests.writing import leftovers
+
+if TYPE_CHECKING:
+    from tests.writing import WritableStack
+
+CHECKOUT = Path(__file__).parents[2]
+WORKERS = 3
+LONGEST_LOAD_S = 0.8
+LIMIT_S = 30
+
+
+class Crashes:
+    """A mounted stack whose daemon is killed under load."""
+
+    def __init__(self, stack: WritableStack, directory: Path) -> None:
+        self.stack = stack
+        self.directory = directory
+        files = crashload.lower_files(WORKERS)
+        for path, data in files.items():
+            put(stack.lower[0] / path, data)
+        self.state = crashload.State(files)
+        self.random = random.Random(0)
+        stack.mount()
+
+    def cycle(self, number: int) -> None:
+        """Write, kill the daemon at a random moment, mount again, and compare."""
+        pid = self.stack.mounter.pid(self.stack.point)
+        logs = [self.directory / f"log-{number}-{worker}" for worker in range(WORKERS)]
+        workers = [self._start(worker, number, log) for worker, log in enumerate(logs)]
+        wait_until(
+            lambda: all(log.exists() and log.stat().st_size for log in logs), LIMIT_S, "the first writes"
+        )
+        time.sleep(self.random.uniform(0, LONGEST_LOAD_S))
+        os.kill(pid, signal.SIGKILL)
+        for worker in workers:
+            _, errors = worker.communicate(timeout=LIMIT_S)
+            assert worker.returncode == 0, errors
+        wait_until(lambda: state_of(pid) in (None, "Z"), what="the end of the daemon")
+        self.stack.mount(point=self.stack.point)
+        problems = self.state.check(self.stack.point, logs)
+        assert not problems, f"after crash {number}:\n" + "\n".join(problems)
+        wait_until(lambda: not leftovers(self.stack.mine), what=f"the end of {leftovers(self.stack.mine)}")
+        self.stack.assert_lower_unchanged()
+
+    def _start(self, worker: int, cycle: int, log: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "tests.crashload", self.stack.point, worker, cycle, log]
+        return subprocess.Popen(
+            [str(part) for part in command], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True
+        )
+
+
+@pytest.fixture
+def crashes(writable: WritableStack, tmp_path: Path) -> Crashes:
+    """A mounted stack whose daemon is killed under load; see `Crashes`."""
+    return Crashes(writable, tmp_path)
+
+
+def test_ten_kills(crashes: Crashes) -> None:
+    for number in range(1, 11):
+        crashes.cycle(number)
+    assert crashes.state.acknowledged > 100
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3_600)
+def test_two_hundred_kills(crashes: Crashes) -> None:
+    for number in range(1, 201):
+        crashes.cycle(number)
+
+
+def test_the_exerciser_of_crashes_finds_what_is_wrong(tmp_path: Path) -> None:
+    """On a disk all is well; a version that is cut, lost, or of nobody is found."""
+    root, log = tmp_path / "root", tmp_path / "log"
+    files = crashload.lower_files(1)
+    for path, data in files.items():
+        put(root / path, data)
+    worker = crashload.Worker(str(root), 0, 1, str(log))
+    (root / "notes").mkdir(exist_ok=True)
+    (root / crashload.RUN / "Filaments").mkdir()
+    for _ in range(10):
+        worker.version += 1
+        for action in (
+            worker.picks,
+            worker.delete,
+            worker.append,
+            worker.new_plain,
+            worker.save,
+            worker.in_place,
+        ):
+            action()
+    worker.version += 1
+    worker.new_picks()
+    state = crashload.State(files)
+    assert state.check(root, [log]) == []
+    log.write_text("")
+    assert state.check(root, [log]) == []
+    right = dict(state.files)
+    (made,) = (root / crashload.RUN / "Filaments").iterdir()
+    whole = made.read_bytes()
+    for wrong in (b"", whole[:-1], whole + b"x", None):
+        if wrong is None:
+            made.unlink()
+        else:
+            made.write_bytes(wrong)
+        assert len(crashload.State(right).check(root, [log])) == 1
+    made.write_bytes(whole)
+    put(root / "notes" / "of nobody")
+    assert len(crashload.State(right).check(root, [log])) == 1

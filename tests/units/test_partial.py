@@ -1,0 +1,291 @@
+"""Partial copies of stores: completed behind, taken up again, and never a wrong chunk meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from copickfs.errors import Unavailable, WouldBlock
+from copickfs.layers.local import LocalLayer
+from copickfs.layers.localwrite import WritableLocalLayer
+from copickfs.view import View, materialize
+from copickfs.view.writing import Writer
+from tests.model import hash_tree
+from tests.overlays import Stack, fill
+from tests.sandbox import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from copickfs.model import Entry
+
+CHUNKS = {f"R/t.zarr/0/0/{z}": b"old %d" % z for z in range(20)}
+LOWER = {"R/t.zarr/.zgroup": b"{}", "R/t.zarr/0/.zarray": b"{1}", "R/x": b"x", **CHUNKS}
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(materialize, "QUIET_S", 0.1)
+    monkeypatch.setattr(materialize, "RETRY_S", 0.2)
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Iterator[list[Path]]:
+    write, low = fill(tmp_path / "write", {}), fill(tmp_path / "low", LOWER)
+    before = hash_tree(low)
+    yield [write, low]
+    assert hash_tree(low) == before
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("copickfs")]
+
+
+def is_whole(root: Path) -> bool:
+    """True if the write layer has the store, and nothing that copickfs kept beside it."""
+    store = root / "R/t.zarr"
+    return (
+        store.is_dir()
+        and not list(root.rglob(".copickfs-*"))
+        and not list((root / ".copickfs/partial").iterdir())
+        and len(list((store / "0/0").iterdir())) == len(CHUNKS)
+    )
+
+
+def test_a_small_store_is_completed_behind(roots: list[Path]) -> None:
+    with Stack(roots) as stack:
+        stack.write("R/t.zarr/0/0/3", b"NEW")
+        wanted = stack.tree()
+        wait_until(lambda: is_whole(roots[0]), what="the completion")
+        assert stack.tree() == wanted
+        assert stack.view.lookup("R/t.zarr").layer.name == "write"
+        wait_until(lambda: not threads(), what="the end of the thread")
+
+
+def test_a_large_store_is_left_alone_until_it_is_asked_for(roots: list[Path]) -> None:
+    with Stack(roots, small_store_bytes=50) as stack:
+        stack.write("R/t.zarr/0/0/3", b"NEW")
+        wait_until(lambda: not threads(), what="the end of the thread")
+        assert not (roots[0] / "R/t.zarr").exists()
+        assert stack.writer.materialize("R/t.zarr/0/0/3") == len(CHUNKS) + 1
+        assert is_whole(roots[0])
+        assert stack.writer.materialize("") == 0
+
+
+def test_the_next_mount_goes_on(roots: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(materialize, "QUIET_S", 100)
+    with Stack(roots) as stack:
+        stack.write("R/t.zarr/0/0/3", b"NEW")
+        stack.writer.unlink("R/x")
+        wanted = stack.tree()
+    assert not (roots[0] / "R/t.zarr").exists()
+    monkeypatch.setattr(materialize, "QUIET_S", 0.1)
+    with Stack(roots) as stack:
+        wait_until((roots[0] / "R/t.zarr").exists, what="the completion")
+        wait_until(lambda: not threads(), what="the end of the thread")
+        assert stack.tree() == wanted
+
+
+def test_the_next_mount_removes_what_was_discarded(
+    roots: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("copickfs.view.background.Background.schedule", lambda *_arguments: None)
+    with Stack(roots) as stack:
+        stack.remove("R/t.zarr")
+        assert list((roots[0] / ".copickfs/removed").iterdir())
+    monkeypatch.undo()
+    with Stack(roots) as stack:
+        removed = roots[0] / ".copickfs/removed"
+        wait_until(lambda: not list(removed.iterdir()), what="the end of what was discarded")
+        assert stack.names("R") == ["x"]
+
+
+class Flaky(LocalLayer):
+    """A layer that is out of reach for a while."""
+
+    down = False
+
+    def open(self, path: str) -> Any:
+        if self.down:
+            raise Unavailable(f"{self.name} is down")
+        return super().open(path)
+
+
+class Full(WritableLocalLayer):
+    """A write layer without room for new files."""
+
+    full = False
+
+    def create(self, *args: Any, **options: Any) -> Any:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().create(*args, **options)
+
+
+def stack_of(write: WritableLocalLayer, low: LocalLayer) -> tuple[View, Writer]:
+    for layer in (write, low):
+        layer.connect()
+    view = View([write, low])
+    return view, Writer(view, write)
+
+
+@pytest.mark.parametrize("fault", ["down", "full"])
+def test_faults_put_the_completion_off(
+    fault: str, roots: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    write, low = Full("write", roots[0], 2), Flaky("low", roots[1], 1)
+    _view, writer = stack_of(write, low)
+    file, _layer = writer.open("R/t.zarr/0/0/3")
+    write.full, low.down = fault == "full", fault == "down"
+    file.write(0, b"NEW")
+    file.flush()
+    file.close()
+    caplog.set_level(logging.INFO)
+    wait_until(lambda: "complete" in caplog.text, what="a line in the log")
+    assert not (roots[0] / "R/t.zarr").exists()
+    write.full = low.down = False
+    wait_until(lambda: is_whole(roots[0]), what="the completion")
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == (fault == "full")
+    writer.close()
+
+
+def test_an_outage_below_does_not_stop_the_removal_of_an_upper_file(roots: list[Path]) -> None:
+    class Dead(LocalLayer):
+        dead = False
+
+        def stat(self, path: str) -> Entry:
+            if self.dead:
+                raise Unavailable("down")
+            return super().stat(path)
+
+        stat_nowait = stat
+
+    write, low = WritableLocalLayer("write", roots[0], 2), Dead("low", roots[1], 1)
+    view, writer = stack_of(write, low)
+    file, _layer = writer.open("R/x", truncate=True)
+    file.flush()
+    file.close()
+    low.dead = True
+    writer.unlink("R/x")
+    low.dead = False
+    assert [entry.name for entry in view.listing("R").entries] == ["t.zarr"]
+    writer.close()
+
+
+def test_readers_never_see_an_old_chunk(roots: list[Path]) -> None:
+    """Chunks are written, completed, removed with their store and made again while others read them."""
+    with Stack(roots) as stack:
+        wrong: list[str] = []
+        newest = [0]
+        ended = threading.Event()
+
+        def read() -> None:
+            while not ended.is_set():
+                least = newest[0]
+                try:
+                    data = stack.read("R/t.zarr/0/0/3")
+                except FileNotFoundError:
+                    continue
+                found = int(data.split()[1]) if data.startswith(b"new") else -1
+                if least and newest[0] == least and found < least:
+                    wrong.append(f"{data!r} after {least}")
+
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        for turn in range(1, 40):
+            stack.write("R/t.zarr/0/0/3", b"new %d" % turn)
+            newest[0] = turn
+            stack.writer.materialize("R/t.zarr")
+            assert is_whole(roots[0])
+            newest[0] = 0
+            # As if nobody had written it: the whole store is put aside, and the lower one is back.
+            (roots[0] / "R/t.zarr").rename(roots[0].parent / f"aside{turn}")
+            stack.view.membership.announce("")
+        ended.set()
+        for reader in readers:
+            reader.join()
+        assert wrong == []
+
+
+def test_a_store_that_is_removed_while_it_is_read_does_not_come_back(roots: list[Path]) -> None:
+    with Stack(roots) as stack:
+        seen: list[bytes] = []
+        removed, ended = threading.Event(), threading.Event()
+
+        def read() -> None:
+            while not ended.is_set():
+                gone = removed.is_set()
+                try:
+                    data = stack.read("R/t.zarr/0/0/3")
+                except FileNotFoundError:
+                    continue
+                if gone or data != b"new":
+                    seen.append(data)
+
+        stack.write("R/t.zarr/0/0/3", b"new")
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        stack.remove("R/t.zarr")
+        removed.set()
+        for _ in range(200):
+            assert "t.zarr" not in stack.names("R")
+        ended.set()
+        for reader in readers:
+            reader.join()
+        assert seen == []
+
+
+def test_writers_and_the_completion_do_not_disturb_each_other(roots: list[Path]) -> None:
+    with Stack(roots) as stack:
+
+        def write(first: int) -> None:
+            for turn in range(30):
+                for z in range(first, len(CHUNKS), 4):
+                    stack.write(f"R/t.zarr/0/0/{z}", b"turn %d of %d" % (turn, z))
+
+        writers = [threading.Thread(target=write, args=(i,)) for i in range(4)]
+        for writer in writers:
+            writer.start()
+        while any(writer.is_alive() for writer in writers):
+            stack.writer.materialize("R")
+        for writer in writers:
+            writer.join()
+        stack.writer.materialize("R")
+        for z in range(len(CHUNKS)):
+            assert stack.read(f"R/t.zarr/0/0/{z}") == b"turn 29 of %d" % z
+        assert is_whole(roots[0])
+
+
+class Slow(LocalLayer):
+    """A layer whose answers always take their time."""
+
+    def stat_nowait(self, _path: str) -> Entry:
+        raise WouldBlock(self.name)
+
+    def scan_nowait(self, _path: str) -> Sequence[Entry]:  # type: ignore[override]
+        raise WouldBlock(self.name)
+
+    def open_nowait(self, _path: str) -> Any:
+        raise WouldBlock(self.name)
+
+
+def test_the_twins_say_whose_lane_to_wait_in(roots: list[Path]) -> None:
+    with Stack(roots) as stack:
+        stack.write("R/t.zarr/0/0/3", b"NEW")
+    view, writer = stack_of(WritableLocalLayer("write", roots[0], 2), Slow("low", roots[1], 1))
+    writer.close()
+    for ask in (view.lookup_nowait, view.open_nowait):
+        with pytest.raises(WouldBlock) as block:
+            ask("R/t.zarr/0/0/3")
+        assert block.value.lane == "low"
+    assert view.lookup("R/t.zarr/0/0/3").entry.layer == "write"
+    assert view.lookup_nowait("R/t.zarr/0/0/3").entry.layer == "write"
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "copickfs-behind"]
