@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -41,7 +42,8 @@ class Mounter:
     def __call__(self, config: Any, *options: str, mountpoint: Path | None = None) -> Path:
         """Mount ``config`` and return the mount point, made if it is not there."""
         point = mountpoint or self._sandbox.directory / f"mnt{len(self._mounted)}"
-        point.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # a stale mount does not even say that it is a directory
+            point.mkdir(parents=True)
         self._mounted.append(point)
         self._sandbox.run("mount", self.config_file(config), point, *options, check=True)
         return point

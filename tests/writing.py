@@ -20,6 +20,7 @@ WHITEOUTS = ".copickfs-whiteouts"
 PARTIAL = ".copickfs-partial"
 ORIGIN = ".copickfs-origin"
 MATERIALIZED_WITHIN_S = 30.0
+SWEPT_WITHIN_S = 20.0
 
 
 class WritableStack:
@@ -29,6 +30,8 @@ class WritableStack:
         mine: The write layer's directory.
         lower: The read-only layers' directories, highest first.
         point: Where they are mounted.
+        far: What the configuration of the write layer has if it is not the directory ``mine`` itself, but a
+            server for it.
     """
 
     def __init__(self, mount: Mounter, mine: Path, lower: Sequence[Path]) -> None:
@@ -38,6 +41,7 @@ class WritableStack:
         for directory in (mine, *lower):
             directory.mkdir(parents=True, exist_ok=True)
         self.point = Path()
+        self.far: dict[str, Any] = {}
         self._before: list[dict[str, tuple[object, ...]]] | None = None
 
     def mount(self, *options: str, point: Path | None = None, **fields: Any) -> Path:
@@ -46,6 +50,7 @@ class WritableStack:
             self._before = [model.hash_tree(root) for root in self.lower]
         names = ["mine", *(f"lower{number}" for number in range(len(self.lower)))]
         config = model.configuration([self.mine, *self.lower], names, **fields)
+        config["layer_configs"]["mine"] |= self.far
         self.point = self.mounter(config, *options, mountpoint=point)
         return self.point
 
@@ -65,7 +70,7 @@ class WritableStack:
 
     def assert_nothing_left(self) -> None:
         """No temporary file is in the write layer once all files are closed."""
-        wait_until(lambda: not leftovers(self.mine), what=f"the end of {leftovers(self.mine)}")
+        wait_until(lambda: not leftovers(self.mine), SWEPT_WITHIN_S, "the end of temporary files")
 
     def wait_for_stores(self) -> None:
         """Wait until small stores that were written in part are whole in the write layer."""

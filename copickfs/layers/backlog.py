@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from copickfs.errors import Unavailable
 from copickfs.layers.journalrecord import PUT, RENAME, Record, digest_of_file, sync_file
 from copickfs.layers.overlay import Overlay, Shown
-from copickfs.layers.sources.writing import Version
 from copickfs.model import Pending
 from copickfs.paths import split
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from copickfs.layers.journal import Journal
     from copickfs.layers.overlay import Place
+    from copickfs.layers.sources.writing import Version
 
 _log = logging.getLogger(__name__)
 

@@ -143,6 +143,13 @@ class Catalogue:
             raise NotADirectory(directory)
         raise Unavailable(f"layer {self._name}: the listing of {kept.origin!r} does not fit together")
 
+    def doubt(self, path: str, found: Found) -> None:
+        """The source was seen to differ from ``found`` at ``path``: ask it again, unless that is known."""
+        kept = self._memory.find(split(path)[0])
+        listing = None if kept is None else kept.listing(split(path)[0])
+        if listing is None or listing.get(split(path)[1]) == found:
+            self.distrust(path)
+
     def distrust(self, path: str | None = None) -> None:
         """The source was seen to differ at ``path`` (None: may differ anywhere): ask it again."""
         self._memory.distrust(None if path is None else split(path)[0])

@@ -15,7 +15,7 @@ from copickfs.errors import IsADirectory, NotADirectory, NotFound, Stale
 from copickfs.layers.conflicts import conflict_path
 from copickfs.layers.journalrecord import MKDIR, PUT, RENAME, RMDIR, Record
 from copickfs.layers.sources import DIRECTORY, FILE, Found
-from copickfs.layers.sources.writing import Changed, Upload, Version
+from copickfs.layers.sources.writing import UPLOAD_PREFIX, Changed, Upload, Version
 from copickfs.model import ByteRange
 from copickfs.paths import join, split
 
@@ -91,24 +91,32 @@ class Changes:
 
     def put(self, path: str, upload: Upload, mtime_ns: int) -> Landed:
         """Publish a file; its directory is made if somebody else has removed it."""
-        self._files.pin(path)
-        for attempt in count():
-            target = path if not attempt else conflict_path(path, mtime_ns, attempt - 1)
+        with self._files.changing(path):
+            landed = self._landed(path, upload, mtime_ns)
+            self._journal.forget_upload(upload.token)
+            self._catalogue.changed(*landed)
+        if landed.path != path:
+            self._report_conflict(path, landed.path)
+        return landed
+
+    def _landed(self, path: str, upload: Upload, mtime_ns: int) -> Landed:
+        """Send a file to ``path``, or to where it goes if another version has that name."""
+        try:
+            return Landed(path, self._put(path, upload))
+        except Changed as changed:
+            if self._has_contents(path, changed.found, upload):
+                return Landed(path, changed.found)
+            if self._was_attempted(path, changed.found, upload):
+                accepted = (Version.of(changed.found),)
+                return self._landed(path, upload._replace(accepted=accepted, attempted=()), mtime_ns)
+        for number in count():
+            target = conflict_path(path, mtime_ns, number)
             try:
-                found = self._put(target, upload if not attempt else upload._replace(accepted=()))
+                return Landed(target, self._put(target, upload._replace(accepted=())))
             except Changed as changed:
                 if self._has_contents(target, changed.found, upload):
-                    found = changed.found
-                elif not attempt and self._was_attempted(path, changed.found, upload):
-                    return self.put(path, upload._replace(accepted=(Version.of(changed.found),)), mtime_ns)
-                else:
-                    continue
-            break
-        self._journal.forget_upload(upload.token)
-        self._catalogue.changed(target, found)
-        if target != path:
-            self._report_conflict(path, target)
-        return Landed(target, found)
+                    return Landed(target, changed.found)
+        raise AssertionError("numbers do not end")
 
     def mkdir(self, path: str) -> None:
         """Make a directory, or find it there."""
@@ -141,18 +149,17 @@ class Changes:
 
     def unlink(self, path: str) -> None:
         """Remove a file."""
-        self._files.pin(path)
 
         def unlink(writing: Writing, attempt: Attempt) -> None:
             writing.unlink(path, attempt)
 
-        self._remove(path, unlink)
+        with self._files.changing(path):
+            self._remove(path, unlink)
 
     def rename(self, path: str, new_path: str) -> Landed:
         """Give a file or directory another name; what has that is replaced."""
-        self._files.pin(path)
-        self._files.pin(new_path)
         is_last = self._is_last(path)
+        self._journal.note_move(path, new_path)
 
         def rename(writing: Writing, attempt: Attempt, again: bool) -> None:
             self._keep_directory(writing, path, attempt, is_last=is_last)
@@ -162,10 +169,11 @@ class Changes:
                 if not again or not _is_absence(error):
                     raise
 
-        self._connection.change(path, rename)
-        found = self._connection.info(new_path)._replace(name=split(new_path)[1])
-        self._catalogue.changed(path, None)
-        self._catalogue.changed(new_path, found)
+        with self._files.changing(path, new_path):
+            self._connection.change(path, rename)
+            found = self._connection.info(new_path)._replace(name=split(new_path)[1])
+            self._catalogue.changed(path, None)
+            self._catalogue.changed(new_path, found)
         return Landed(new_path, found)
 
     def version(self, path: str) -> Version:
@@ -177,15 +185,18 @@ class Changes:
 
     def sweep(self, is_used: Callable[[str], bool]) -> None:
         """Remove what interrupted uploads have left at the source. Raises what the source says."""
-        for token, temporary in self._journal.uploads().items():
+        for token, left in self._journal.uploads().items():
             if is_used(token):
                 continue
+            for temporary in left:
+                if split(temporary)[1] != UPLOAD_PREFIX + token:
+                    continue  # a note that was not written whole
 
-            def unlink(writing: Writing, attempt: Attempt, _again: bool, path: str = temporary) -> None:
-                writing.unlink(path, attempt)
+                def unlink(writing: Writing, attempt: Attempt, _again: bool, path: str = temporary) -> None:
+                    writing.unlink(path, attempt)
 
-            with contextlib.suppress(NotFound):
-                self._connection.change(temporary, unlink)
+                with contextlib.suppress(NotFound):
+                    self._connection.change(temporary, unlink)
             self._journal.forget_upload(token)
 
     def _put(self, path: str, upload: Upload) -> Found:
@@ -256,7 +267,13 @@ class Changes:
             self.unlink(record.path)
 
     def _rename_in_time(self, record: Record) -> Landed:
-        source = self._connection.info(record.path)
+        try:
+            source = self._connection.info(record.path)
+        except NotFound:  # an earlier attempt has come through, of which nobody was told
+            landed = Landed(record.new_path, self._connection.info(record.new_path))
+            self._catalogue.changed(record.path, None)
+            self._catalogue.changed(*landed)
+            return landed
         for attempt in count():
             new_path = record.new_path
             if attempt:

@@ -60,6 +60,8 @@ class Journal:
         self._descriptor: int | None = None
         self._place = directory
         self._last = 0
+        self.has_uploads = True
+        """False if it is certain that `uploads` has nothing to tell."""
 
     def open(self) -> list[Record]:
         """Take a place of one's own, and what daemons that are gone have left; the records in order.
@@ -128,20 +130,33 @@ class Journal:
         """Keep a damaged change for people to look at, under names that say so."""
         self._set_aside(self._place / "entries", record.number, reason)
 
-    def note_upload(self, token: str, path: str) -> None:
-        """Something may be left behind at ``path`` of the source under the temporary name of ``token``."""
-        (self._place / "uploads" / token).write_bytes(path.encode(errors="surrogateescape"))
+    def note_upload(self, token: str, *paths: str) -> None:
+        """Something may be left behind at one of ``paths`` of the source, under a temporary name."""
+        note = Path(self.spool_file())
+        note.write_bytes("\0".join(paths).encode(errors="surrogateescape"))
+        note.replace(self._place / "uploads" / token)
+        self.has_uploads = True
+
+    def note_move(self, path: str, new_path: str) -> None:
+        """A directory of the source is about to be renamed, with what uploads may have left in it."""
+        for token, left in self.uploads().items():
+            moved = [new_path + each[len(path) :] for each in left if each.startswith(f"{path}/")]
+            if moved:
+                self.note_upload(token, *left, *moved)
 
     def forget_upload(self, token: str) -> None:
         """Nothing is left behind."""
         (self._place / "uploads" / token).unlink(missing_ok=True)
 
-    def uploads(self) -> dict[str, str]:
-        """Tokens and paths of uploads that may have left something behind."""
-        return {
-            note.name: note.read_bytes().decode(errors="surrogateescape")
-            for note in (self._place / "uploads").iterdir()
-        }
+    def uploads(self) -> dict[str, list[str]]:
+        """Tokens of uploads that may have left something behind, and where."""
+        self.has_uploads = False
+        left: dict[str, list[str]] = {}
+        for note in (self._place / "uploads").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # its upload has just come through
+                left[note.name] = note.read_bytes().decode(errors="surrogateescape").split("\0")
+        self.has_uploads = self.has_uploads or bool(left)
+        return left
 
     def _record_file(self, number: int) -> Path:
         return self._place / "entries" / f"{number}.json"

@@ -17,7 +17,7 @@ from copickfs.layers.spool import SpooledFile
 from copickfs.model import ByteRange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from copickfs.layers.base import LayerFile
 
@@ -69,9 +69,8 @@ class PinnedFile:
             name.unlink(missing_ok=True)
         with self._lock:
             before, self._file = self._file, copy
-            before.close()
-            if self._is_closed:
-                copy.close()
+            left = copy if self._is_closed else before
+        left.close()
 
 
 class OpenFiles:
@@ -85,6 +84,7 @@ class OpenFiles:
         self._new_name = new_name
         self._lock = threading.Lock()
         self._files: dict[str, weakref.WeakSet[PinnedFile]] = {}
+        self._changing: list[str] = []
 
     def opened(self, source_path: str, file: LayerFile) -> PinnedFile:
         """The file, which can be pinned from now on."""
@@ -95,8 +95,26 @@ class OpenFiles:
                 self._files = {path: files for path, files in self._files.items() if files}
         return pinned
 
-    def pin(self, source_path: str) -> None:
-        """Something is about to happen to what has this name, or is below it."""
+    def is_changing(self, source_path: str) -> bool:
+        """True while this daemon changes what has this name, or what it is in."""
+        with self._lock:
+            return any(f"{source_path}/".startswith(path + "/") for path in self._changing)
+
+    @contextlib.contextmanager
+    def changing(self, *source_paths: str) -> Iterator[None]:
+        """Around a change of what has these names: first, what is open of it is fetched."""
+        for path in source_paths:
+            self._pin(path)
+        with self._lock:
+            self._changing += source_paths
+        try:
+            yield
+        finally:
+            with self._lock:
+                for path in source_paths:
+                    self._changing.remove(path)
+
+    def _pin(self, source_path: str) -> None:
         with self._lock:
             chosen = [
                 file

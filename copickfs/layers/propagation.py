@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 WORKERS = 4
-_IDLE_S = 5.0
+_IDLE_S = 10.0
+_SWEEP_S = 0.5
 _JOIN_S = 5.0
 
 
@@ -74,10 +75,11 @@ class Propagation:
 
     def _run(self, number: int) -> None:
         while not self._ended.is_set():
-            record = self._backlog.take(_IDLE_S)
+            has_left = number == 0 and self._journal.has_uploads
+            record = self._backlog.take(_SWEEP_S if has_left else _IDLE_S)
             if record is not None:
                 self._send(record)
-            elif number == 0 and not self._ended.is_set():
+            elif has_left and not self._ended.is_set():
                 self._sweep()
 
     def _send(self, record: Record) -> None:

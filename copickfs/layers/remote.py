@@ -186,7 +186,11 @@ class FsspecLayer(BaseLayer):
         def fetch(span: ByteRange) -> bytes:
             return self._connection.read(path, span, found)
 
-        return RemoteFile(entry or self.entry_of(found), fetch, lambda: self._catalogue.distrust(path))
+        return RemoteFile(entry or self.entry_of(found), fetch, lambda: self.doubt(path, found))
+
+    def doubt(self, path: str, found: Found) -> None:
+        """The source was seen to have another version at ``path`` than ``found``."""
+        self._catalogue.doubt(path, found)
 
     def entry_of(self, found: Found) -> Entry:
         """What is shown for something at the source."""

@@ -17,7 +17,6 @@ from copickfs.layers.remote import FsspecLayer
 from copickfs.layers.sources import DIRECTORY, Found
 from copickfs.layers.sources.writing import Version
 from copickfs.layers.spool import SpooledFile, blocks_of
-from copickfs.model import Entry
 from copickfs.paths import join, split
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from copickfs.layers.draft import Publisher
     from copickfs.layers.journal import Journal
     from copickfs.layers.journalrecord import Record
+    from copickfs.model import Entry
 
 _REMEMBERED = 10_000
 _MOVE_LIMIT_S = 20.0
@@ -77,13 +77,15 @@ class PendingView:
         while True:
             turn, place = self._placed(path, wait=wait)
             known = self._backlog.children(path)
+            if turn != self._backlog.turn:
+                continue
             try:
                 entries = self._scan(path, place, known, wait=wait)
             except (NotFound, NotADirectory):
                 if not self._is_outdated(turn, path, place):
                     raise
             else:
-                if not self._is_outdated(turn, path, place):
+                if place.source_path in ("", path) or not self._is_outdated(turn, path, place):
                     return entries
 
     def open(self, path: str, *, wait: bool = True) -> LayerFile:
@@ -239,10 +241,8 @@ class PendingView:
                     entries[found.name] = self.entry_of(join(path, found.name), found)
         for name, child in known.items():
             if child.shown is not Shown.GONE:
-                try:
-                    entries[name] = self._entry(join(path, name), child, wait=wait)
-                except NotFound:
-                    continue
+                with contextlib.suppress(NotFound):
+                    entries[name] = self.stat_published(join(path, name), wait=wait)
         with self._lock:
             drafts = [(at, draft) for at, draft in self.drafts.items() if split(at)[0] == path]
         for at, draft in drafts:

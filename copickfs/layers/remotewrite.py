@@ -43,15 +43,15 @@ from copickfs.layers.remotepending import PendingView
 from copickfs.layers.sources.redaction import shown_url
 from copickfs.layers.sources.writing import Upload, Version
 from copickfs.layers.spool import StagedFile
-from copickfs.model import Pending
 from copickfs.paths import split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from copickfs.layers.base import LayerFile
+    from copickfs.layers.sources import Found
     from copickfs.layers.writable import Change, Owner
-    from copickfs.model import Entry
+    from copickfs.model import Entry, Pending
 
 _log = logging.getLogger(__name__)
 
@@ -159,6 +159,11 @@ class WritableFsspecLayer(FsspecLayer):
     def open_nowait(self, path: str) -> LayerFile:  # type: ignore[override] # of other kinds, too
         """See `Layer.open_nowait`."""
         return self._shown.open(path, wait=False)
+
+    def doubt(self, path: str, found: Found) -> None:
+        """See `FsspecLayer.doubt`: what this daemon is just changing is no surprise."""
+        if not self._shown.files.is_changing(path):
+            super().doubt(path, found)
 
     def pending(self) -> Pending:
         """See `Layer.pending`."""

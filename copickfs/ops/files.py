@@ -90,27 +90,9 @@ class Files:
         try:
             data = opened.file.read_nowait(span)
         except WouldBlock:
-            try:
-                data = await self._lanes.read(opened.layer, opened.file.read, span)
-            except Stale:
-                data = await self._read_anew(opened, span)
-        opened.given_bytes += len(data)
+            data = await self._lanes.read(opened.layer, opened.file.read, span)
         self._counters.bytes_read += len(data)
         return data
-
-    async def _read_anew(self, opened: Handle, span: ByteRange) -> bytes:
-        """Go on with the version that the source has now, if nobody was given a byte of the one before.
-
-        An error would do harm: zarr takes it for a chunk that is not there.
-        """
-        if opened.given_bytes or len(self.handles.of(opened.number)) > 1:
-            raise Stale(f"{self._inodes.path(opened.number)!r} changed while it was read")
-        file, layer = await self._open(self._inodes.path(opened.number))
-        opened.file.close()
-        opened.file, opened.layer = file, layer
-        with contextlib.suppress(OSError):
-            pyfuse3.invalidate_inode(opened.number, attr_only=True)
-        return await self._lanes.read(layer, file.read, span)
 
     def release(self, handle: int) -> None:
         """Let go of a file that was open for reading."""

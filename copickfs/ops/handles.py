@@ -28,12 +28,11 @@ class Handle:
         place: Where a file that is written was opened.
         process: Who opened a file for writing: number of the process, 0 where it is not known.
         thread: The same, number of the thread.
-        given_bytes: What was given to its reader.
         failed: The last flush was answered with an error, and there is nothing more to say.
     """
 
     __slots__ = (
-        "direct_io", "failed", "file", "given_bytes", "layer", "number", "place", "process", "thread",
+        "direct_io", "failed", "file", "layer", "number", "place", "process", "thread",
         "writes",
     )  # fmt: skip
 
@@ -46,7 +45,6 @@ class Handle:
         self.place: Place = (0, b"")
         self.process = 0
         self.thread = 0
-        self.given_bytes = 0
         self.failed = False
 
     @property

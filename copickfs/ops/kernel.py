@@ -16,6 +16,7 @@ from copickfs import paths
 from copickfs.errors import CopickfsError
 
 if TYPE_CHECKING:
+    from copickfs.model import Entry
     from copickfs.ops.inodes import InodeTable
     from copickfs.view import View
 
@@ -119,26 +120,26 @@ class Invalidator:
             return
         encoded = name.encode(errors="surrogateescape")
         # The kernel answers ENOENT for what it does not have; that is as good.
-        identity, linked = self._identity(path)
+        entry = self._entry(path)
+        identity, linked = (b"", False) if entry is None else (entry.identity, _is_linked(entry))
         number = self._inodes.number_of(parent, encoded, identity, linked=linked)
-        if self._inodes.knows(number):
+        if known := self._inodes.knows(number):
             with contextlib.suppress(OSError):
                 pyfuse3.invalidate_inode(number)
-        with contextlib.suppress(OSError):
-            pyfuse3.invalidate_entry(parent, encoded)
+        if not known or entry is None or not entry.is_dir:
+            # The name of a directory that is still there stays: it may be somebody's working directory,
+            # which for the kernel would have no name from then on.
+            with contextlib.suppress(OSError):
+                pyfuse3.invalidate_entry(parent, encoded)
         with contextlib.suppress(OSError):
             pyfuse3.invalidate_inode(parent, attr_only=True)
 
-    def _identity(self, path: str) -> tuple[bytes, bool]:
-        """Which file the path stands for, and whether it has other names.
-
-        Of one that is gone only the name is forgotten.
-        """
+    def _entry(self, path: str) -> Entry | None:
+        """What the path stands for. Of what is gone only the name is forgotten."""
         try:
-            entry = self._view.lookup_nowait(path).entry
+            return self._view.lookup_nowait(path).entry
         except (CopickfsError, OSError):
-            return b"", False
-        return entry.identity, entry.nlink > 1 and not entry.is_dir
+            return None
 
     def _forget_all(self) -> None:
         for number in self._inodes.numbers():
@@ -149,3 +150,7 @@ class Invalidator:
                 if path:
                     self._forget(path)
                 pyfuse3.invalidate_inode(number)
+
+
+def _is_linked(entry: Entry) -> bool:
+    return entry.nlink > 1 and not entry.is_dir

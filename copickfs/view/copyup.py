@@ -46,6 +46,9 @@ def owner_of(entry: Entry) -> Owner:
 def keeping_times(place: Place) -> Iterator[None]:
     """Surrounds a copy: the times of the directory that it is put into stay what they were."""
     directory = paths.split(place.path)[0]
+    if not directory:  # of the root they change anyway, with what copickfs itself keeps there
+        yield
+        return
     before = place.layer.stat(directory)
     yield
     with contextlib.suppress(OSError, Transient):  # of a directory that is another user's

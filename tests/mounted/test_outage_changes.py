@@ -81,24 +81,6 @@ def test_a_new_version_is_seen_whole(server: SftpServer | WebServer, mount: Moun
         mount.umount(point)
 
 
-@pytest.mark.parametrize("version", [1, 3])  # longer and shorter than the one that was opened
-def test_a_file_that_changes_before_its_first_byte_is_read_is_given_as_it_is_then(
-    server: SftpServer | WebServer, mount: Mounter, tmp_path: Path, version: int
-) -> None:
-    """An error would be taken for a chunk of zeros by zarr."""
-    source = tmp_path / "far" / PICKS
-    write(source, 1 + version % 3)
-    mount.expect_warning("far")
-    with server:
-        point = mount(stacked(server, tmp_path / "mine"))
-        with (point / PICKS).open() as opened:
-            write(source, version)
-            picks = json.load(opened)
-        assert picks["version"] == version
-        assert len(picks["points"]) == 2000 * (1 + version % 3)
-        mount.umount(point)
-
-
 def test_a_file_that_changes_while_it_is_open_is_no_mixture(
     server: SftpServer | WebServer, mount: Mounter, tmp_path: Path
 ) -> None:

@@ -10,12 +10,14 @@ import shutil
 import sqlite3
 import subprocess
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import model
 from tests.mounted.conftest import put
+from tests.mounted.test_hard_changes import SEEN_WITHIN_S
 from tests.writing import assert_same_tree
 
 if TYPE_CHECKING:
@@ -332,3 +334,30 @@ def test_unpacking_and_building_a_c_project(pair: Pair, tmp_path: Path) -> None:
     pair.compare()
     pair.run("rm", "-r", "project-1.0")
     pair.compare()
+
+
+@pytest.mark.parametrize("where", ["mount", "layer"])
+def test_working_directory_keeps_its_name_when_it_changes(pair: Pair, where: str) -> None:
+    """A shell that stands in a directory is not thrown out by what others do to it, or to the root."""
+    shell = subprocess.Popen(
+        ["sh", "-c", "while read line; do pwd -P; done"],
+        cwd=pair.mounted / "deep",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with shell:
+        assert shell.stdin
+        assert shell.stdout
+        root = pair.stack.point if where == "mount" else pair.stack.mine
+        (root / "work/deep").mkdir(parents=True, exist_ok=True)
+        for path in (root / "work/deep", root / "work", root):
+            os.utime(path, ns=(1, 1))
+            path.chmod(0o750)
+            put(path / "new", b"data")
+            assert os.stat(pair.mounted / "deep").st_ino
+            time.sleep(SEEN_WITHIN_S)
+            shell.stdin.write("\n")
+            shell.stdin.flush()
+            assert shell.stdout.readline() == f"{pair.mounted / 'deep'}\n"
+        shell.stdin.close()

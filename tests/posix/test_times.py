@@ -1,4 +1,4 @@
-"""What does not change the times of a directory: only names do."""
+"""The times of a directory change with the names in it, and with nothing else."""
 
 from __future__ import annotations
 

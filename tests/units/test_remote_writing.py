@@ -326,11 +326,9 @@ def test_what_cannot_be_done_is_refused_as_a_system_call_would(layer: WritableFs
             lambda: layer.rename("dir", "dir/inner"),
             lambda: layer.exchange("dir", "file"),
         ),
-        errno.EPERM: (
-            lambda: layer.symlink("link", "file", OWNER),
-            lambda: layer.mknod("pipe", stat.S_IFIFO | 0o644, 0, OWNER),
-        ),
+        errno.EPERM: (lambda: layer.mknod("pipe", stat.S_IFIFO | 0o644, 0, OWNER),),
         errno.EOPNOTSUPP: (
+            lambda: layer.symlink("link", "file", OWNER),
             lambda: layer.link("file", "other"),
             lambda: layer.set_xattr("file", "user.a", b""),
             lambda: layer.remove_xattr("file", "user.a"),
