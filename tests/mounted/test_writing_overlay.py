@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.conftest import Mounter
 
 STEPS = 1_200
+SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(4, 40))]
 NAMES = "abcd"
 DEEPEST = 3
 ALIKE = {errno.EEXIST: errno.ENOTEMPTY}
@@ -143,7 +144,7 @@ def compare(reference: Path, point: Path, history: list[str]) -> None:
 
 
 @needs_root
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_random_changes(
     writable: WritableStack, reference: Path, mount: Mounter, tmp_path: Path, seed: int
 ) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PROGRAM = Path(__file__).with_name("exerciser.py")
 OPERATIONS = 12_500
+SEEDS = [11, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(100, 200, 10))]
 LIMIT_S = 100
 RUN = "ExperimentRuns/TS_001"
 FILES = {
@@ -127,7 +128,8 @@ def test_alone(layers: Layers, kind: str) -> None:
     check(finish(start(layers.path(kind), 7)), kind)
 
 
-def test_four_at_a_time(layers: Layers) -> None:
-    running = {kind: start(layers.path(kind), 11 + number) for number, kind in enumerate(FILES)}
+@pytest.mark.parametrize("seed", SEEDS)
+def test_four_at_a_time(layers: Layers, seed: int) -> None:
+    running = {kind: start(layers.path(kind), seed + number) for number, kind in enumerate(FILES)}
     for kind, process in running.items():
         check(finish(process), kind)
