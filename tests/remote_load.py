@@ -7,11 +7,14 @@ when it begins and when it was acknowledged.
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import sys
 from typing import Any
 
 from copickfs.layers.remotewrite import WritableFsspecLayer
+from copickfs.layers.sources.generic_writing import GenericWriting
 from copickfs.layers.writable import Owner
 
 OWNER = Owner(0, 0)
@@ -73,14 +76,28 @@ def carry_out(layer: WritableFsspecLayer, operation: Operation) -> None:
         file.close()
 
 
+def die_at(method: str) -> None:
+    """Kill this process when it is about to call ``method`` of the source."""
+    call = GenericWriting._call
+
+    def call_or_die(self: GenericWriting, called: str, *args: Any, **options: Any) -> Any:
+        if called == method:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(self, called, *args, **options)
+
+    GenericWriting._call = call_or_die  # type: ignore[method-assign]
+
+
 def main() -> None:
     """Work until killed."""
     told = json.loads(sys.stdin.readline())
+    if "die_at" in told:
+        die_at(told["die_at"])
     layer = WritableFsspecLayer("lab", told["url"], **told["options"])
     layer.connect()
     layer.mkdir(told["directory"], 0o755, OWNER)
     print(json.dumps(["ready"]), flush=True)
-    for operation in operations(told["seed"], told["directory"]):
+    for operation in told.get("operations") or operations(told["seed"], told["directory"]):
         print(json.dumps(["begin", operation]), flush=True)
         carry_out(layer, operation)
         print(json.dumps(["done"]), flush=True)

@@ -76,8 +76,14 @@ class Backlog:
             self._is_closed = True
             self._changed.notify_all()
 
-    def append(self, record: Record, data: str | None = None) -> Record:
-        """Store a change, which is shown from now on; raises what the disk says."""
+    def append(self, record: Record, data: str | None = None, *, held: bool = False) -> Record:
+        """Store a change, which is shown from now on; raises what the disk says.
+
+        Args:
+            record: The change.
+            data: The contents, for a put; see `Journal.append`.
+            held: It belongs to the caller at once, as if it were taken.
+        """
         if data is not None:
             record = dataclasses.replace(record, digest=digest_of_file(data))
             sync_file(data)
@@ -90,7 +96,7 @@ class Backlog:
                 record = _accepting(record, (landed,))
             record = self._journal.append(record, data)
             with self._changed:
-                self._add(record, is_untried=True)
+                self._add(record, is_untried=not held, is_running=held)
                 if superseded is not None and self._waiting[superseded.number].is_untried:
                     self._drop(superseded)
                 self._changed.notify_all()
@@ -254,10 +260,10 @@ class Backlog:
                 error = next((each.error for each in left if each.error), "no answer in time")
                 raise Unavailable(f"layer {self._name}: earlier changes are not sent yet ({error})")
 
-    def _add(self, record: Record, *, is_untried: bool = False) -> None:
+    def _add(self, record: Record, *, is_untried: bool = False, is_running: bool = False) -> None:
         with self._changed:
             since_s = (record.mtime_ns or time.time_ns()) / 1e9
-            self._waiting[record.number] = _Waiting(record, since_s, is_untried)
+            self._waiting[record.number] = _Waiting(record, since_s, is_untried, is_running)
             self._overlay.add(record)
             self.turn += 1
 

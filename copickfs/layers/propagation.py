@@ -73,6 +73,22 @@ class Propagation:
             if thread.ident is not None:
                 thread.join(_JOIN_S)
 
+    def carry_out(self, record: Record) -> None:
+        """Make a change that the caller holds (`Backlog.append`) at once.
+
+        Raises:
+            Transient: It may have been made in part; it stays in the backlog and is made behind.
+            OSError, CopickfsError: The source refuses it; it is given up.
+        """
+        try:
+            self._make(record)
+        except Transient as error:
+            self._backlog.failed(record, str(error), is_outage=True)
+            raise
+        except Exception:
+            self._backlog.finished(record, {})
+            raise
+
     def _run(self, number: int) -> None:
         while not self._ended.is_set():
             has_left = number == 0 and self._journal.has_uploads
@@ -86,10 +102,7 @@ class Propagation:
         try:
             if self._is_damaged(record):
                 return
-            landed = self._changes.apply(record)
-            if landed is not None:
-                self._sent(record, landed)
-            self._finish(record, landed)
+            self._make(record)
         except Exception as error:  # noqa: BLE001 - no change is ever given up
             if self._ended.is_set():
                 return
@@ -97,6 +110,12 @@ class Propagation:
                 _log.exception("layer %s: a change could not be sent", self._name)
             is_outage = isinstance(error, Transient | ConfigError)
             self._backlog.failed(record, str(error) or type(error).__name__, is_outage=is_outage)
+
+    def _make(self, record: Record) -> None:
+        landed = self._changes.apply(record)
+        if landed is not None:
+            self._sent(record, landed)
+        self._finish(record, landed)
 
     def _finish(self, record: Record, landed: Landed | None) -> None:
         versions = {} if landed is None else {landed.path: Version.of(landed.found)}

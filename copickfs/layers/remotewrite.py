@@ -244,10 +244,11 @@ class WritableFsspecLayer(FsspecLayer):
             self.publish(draft)
         self._shown.move_drafts(new_path, None)
         record = Record(0, RENAME, path, new_path, accepted=self._shown.versions(new_path))
-        self._change(record, lambda: self._renamed(path, new_path))
-        self._shown.move_drafts(path, new_path)
-        for draft in self._shown.drafts_below(new_path):
-            draft.has_moved = True
+        if self._propagate or not self._connection.writing_kind().forgets_directories:
+            self._change(record, lambda: self._renamed(path, new_path))
+        else:
+            self._move(record)
+        self._move_drafts(path, new_path)
 
     def exchange(self, path: str, other_path: str) -> None:
         """See `WritableLayer.exchange`: no source can."""
@@ -402,6 +403,26 @@ class WritableFsspecLayer(FsspecLayer):
         else:
             self._backlog.settle(record.paths, self._settle_s)
             operation()
+
+    def _move(self, record: Record) -> None:
+        """Rename where that is a copy and a removal: the journal sees to it that both are done, or none."""
+        self._backlog.settle(record.paths, self._settle_s)
+        record = self._backlog.append(record, held=True)
+        try:
+            self._propagation.carry_out(record)
+        except Transient:
+            _log.warning(
+                "layer %s: %s could not be renamed to %s yet; that is kept in the journal and will be tried "
+                "again",
+                self.name, record.path, record.new_path,
+            )  # fmt: skip
+            self._move_drafts(record.path, record.new_path)
+            raise
+
+    def _move_drafts(self, path: str, new_path: str) -> None:
+        self._shown.move_drafts(path, new_path)
+        for draft in self._shown.drafts_below(new_path):
+            draft.has_moved = True
 
     def _renamed(self, path: str, new_path: str) -> None:
         landed = self._changes.rename(path, new_path)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from copickfs.errors import Transient, Unavailable
+from copickfs.layers.sources.generic_writing import GenericWriting
 from copickfs.layers.writable import Owner
 from copickfs.model import ByteRange
 from tests.remote_load import Model, apply, contents
@@ -63,7 +64,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
-def kill_after(remote: Remote, told: dict[str, Any], delay_s: float) -> tuple[Model, Model]:  # noqa: ARG001
+def kill_after(told: dict[str, Any], delay_s: float) -> tuple[Model, Model]:
     """Let a process write, kill it, and say what it had acknowledged, with and without what had begun."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.remote_load"],
@@ -103,7 +104,7 @@ def test_a_killed_daemon_loses_nothing_that_it_has_acknowledged(
     for turn in range(KILLS):
         options = {"fs_args": remote.fs_args, "journal_directory": str(machine), "propagate": propagate}
         told = {"url": remote.url, "options": options, "seed": turn, "directory": f"r{turn}"}
-        done, begun = kill_after(remote, told, chance.uniform(0, 0.8))
+        done, begun = kill_after(told, chance.uniform(0, 0.8))
         with remote.layer(propagate=propagate) as layer:
             shown = {
                 f"r{turn}/{entry.name}": read(layer, f"r{turn}/{entry.name}")
@@ -118,6 +119,51 @@ def test_a_killed_daemon_loses_nothing_that_it_has_acknowledged(
             wait_until(lambda: not [path for path in remote.files() if "-upload-" in path], limit_s=20)
             wait_until(lambda: not remote.journal_files(), limit_s=20)
     assert warnings_of(caplog) == []
+
+
+@pytest.mark.parametrize("method", ["cp_file", "rm_file"])
+def test_a_rename_that_is_a_copy_and_a_removal_is_done_whole(tmp_path: Path, method: str) -> None:
+    with BY_NAME["s3"].open(tmp_path) as remote:
+        options = {"fs_args": remote.fs_args, "journal_directory": str(remote.journals / "here")}
+        told = {
+            "url": remote.url, "options": options, "directory": "dir", "die_at": method,
+            "operations": [["put", "dir/a", "1"], ["put", "dir/b", "2"], ["rename", "dir/a", "dir/b"]],
+        }  # fmt: skip
+        done, begun = kill_after(told, 30)
+        assert (set(done), set(begun)) == ({"dir/a", "dir/b"}, {"dir/b"})
+        with remote.layer() as layer:
+            assert {entry.name: read(layer, f"dir/{entry.name}") for entry in layer.scan("dir")} == {
+                "b": contents("1")
+            }
+            assert layer.flush_pending(30), layer.pending()
+        assert remote.files() == {"dir/b": contents("1")}
+        assert remote.journal_files() == []
+
+
+def test_a_rename_that_breaks_off_is_completed_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with BY_NAME["s3"].open(tmp_path) as remote, remote.layer(timeout_s=1.0) as layer:
+        store(layer, "a", b"precious")
+        with monkeypatch.context() as patched:
+            call = GenericWriting._call
+
+            def broken(self: GenericWriting, method: str, *args: Any, **options: Any) -> Any:
+                if method == "rm_file":
+                    raise ConnectionError("broken off")
+                return call(self, method, *args, **options)
+
+            patched.setattr(GenericWriting, "_call", broken)
+            with pytest.raises(Transient):
+                layer.rename("a", "b")
+            assert [entry.name for entry in layer.scan("")] == ["b"]
+            assert read(layer, "b") == b"precious"
+            assert layer.pending().entries == 1
+        assert layer.flush_pending(30), layer.pending()
+        assert remote.files() == {"b": b"precious"}
+        assert [entry.name for entry in layer.scan("")] == ["b"]
+    assert ["a could not be renamed to b" in message for message in warnings_of(caplog)] == [True]
+    assert remote.journal_files() == []
 
 
 def test_a_server_that_is_gone_fails_the_flush_and_the_next_one_succeeds(remote: Remote) -> None:
