@@ -79,6 +79,14 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${packages[@]}"
 }
 
+# Without udev, as in a container, only root may open the device, which is then often made with mode
+# 0600; with udev it is 0666.
+open_fuse_device() {
+    [ ! -c /dev/fuse ] || { [ -r /dev/fuse ] && [ -w /dev/fuse ]; } && return
+    say "making /dev/fuse accessible to every user"
+    as_root chmod 666 /dev/fuse
+}
+
 # Installs the checkout, again only if its dependencies have changed.
 install_copickfs() {
     local python stamp=$venv/copickfs-installed
@@ -125,6 +133,7 @@ MESSAGE
 }
 
 install_packages
+open_fuse_device
 install_copickfs
 make_demo
 mount_demo
