@@ -22,6 +22,9 @@ from copickfs.errors import Stale
 
 ROOT = 1
 
+Place = tuple[int, bytes]
+"""Number of a directory, and a name in it."""
+
 _HEAD = struct.Struct("<QII")
 _NAME_AT = _HEAD.size
 _MAX_PATHS = 4_096
@@ -122,19 +125,21 @@ class InodeTable:
         return number
 
     def rename(
-        self, number: int, parent: int, name: bytes, identity: bytes = b"", *, linked: bool = False
+        self, number: int, place: Place, new_place: Place, identity: bytes = b"", *, linked: bool = False
     ) -> None:
-        """An inode that the kernel knows has got the name ``name`` in ``parent``."""
-        node = self._nodes[number]
-        _parent, count, look = _HEAD.unpack_from(node)
+        """An inode that the kernel knows has got the name ``new_place`` in exchange for ``place``.
+
+        Of a file with several names ``place`` need not be the one that `path` gives.
+        """
+        _parent, count, look = _HEAD.unpack_from(self._nodes[number])
         names = self._names.get(number)
         if names is not None:
-            names.discard((_parent, node[_NAME_AT:]))
-            names.add((parent, name))
-        self._nodes[number] = _HEAD.pack(parent, count, look) + name
+            names.discard(place)
+            names.add(new_place)
+        self._nodes[number] = _HEAD.pack(new_place[0], count, look) + new_place[1]
         self._directory_paths = {ROOT: ""}
         self._disown(number)
-        self.adopt(number, parent, name, identity, linked=linked)
+        self.adopt(number, *new_place, identity, linked=linked)
 
     def add_name(self, number: int, parent: int, name: bytes, identity: bytes) -> None:
         """An inode that the kernel knows has got ``name`` in ``parent`` as a further name."""

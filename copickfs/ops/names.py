@@ -110,7 +110,7 @@ class Names:
             self._removed(new_place, replaced, but=number)
         self._detach(new_place)
         if self._inodes.knows(number):
-            self._inodes.rename(number, *new_place, after.identity, linked=_is_linked(after))
+            self._inodes.rename(number, place, new_place, after.identity, linked=_is_linked(after))
         self._unpublished.move(place, new_place)
         self._follow()
 
@@ -130,9 +130,9 @@ class Names:
     def _exchange(
         self, place: Place, new_place: Place, first: tuple[int, Entry], second: tuple[int, Entry]
     ) -> None:
-        for (number, entry), where in ((first, new_place), (second, place)):
+        for (number, entry), old, new in ((first, place, new_place), (second, new_place, place)):
             if self._inodes.knows(number):
-                self._inodes.rename(number, *where, entry.identity, linked=_is_linked(entry))
+                self._inodes.rename(number, old, new, entry.identity, linked=_is_linked(entry))
         here = self._unpublished.at(place)
         self._unpublished.move(new_place, place)
         for handle in here:

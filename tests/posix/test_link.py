@@ -6,7 +6,9 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from tests.posix.calls import contents, fails, make, opened, permissions
+import pytest
+
+from tests.posix.calls import RENAME_EXCHANGE, contents, fails, make, opened, permissions, renameat2
 from tests.posix.place import OTHER, run_as
 
 if TYPE_CHECKING:
@@ -34,6 +36,34 @@ def test_in_another_directory(place: Place) -> None:
     directory = place.directory()
     os.link(path, directory / "second")
     assert os.path.samefile(path, directory / "second")
+
+
+@pytest.mark.parametrize("removed", [0, 1])
+def test_both_names_are_renamed_in_turn_and_one_is_removed(place: Place, removed: int) -> None:
+    names = ["0", "1"]
+    make(place / "0", b"data")
+    os.link(place / "0", place / "1")
+    for turn in range(2, 20):
+        before, names[turn % 2] = names[turn % 2], str(turn)
+        os.rename(place / before, place / str(turn))
+        os.mkdir(place / before)
+        assert {path.name for path in place.path.iterdir() if path.is_file()} == set(names)
+    os.unlink(place / names.pop(removed))
+    (left,) = names
+    assert [name for name in os.listdir(place.path) if os.path.isfile(place / name)] == [left]
+    assert os.stat(place / left).st_nlink == 1
+    assert contents(place / left) == b"data"
+
+
+def test_a_name_is_exchanged_for_another_file(place: Place) -> None:
+    make(place / "first", b"data")
+    make(place / "another", b"other data")
+    os.link(place / "first", place / "second")
+    renameat2(place / "second", place / "another", RENAME_EXCHANGE)
+    os.unlink(place / "another")
+    assert (contents(place / "first"), contents(place / "second")) == (b"data", b"other data")
+    os.unlink(place / "second")
+    assert contents(place / "first") == b"data"
 
 
 def test_many_names(place: Place) -> None:

@@ -14,7 +14,7 @@ def test_a_renamed_file_stays_the_inode_it_is_until_it_is_forgotten() -> None:
     table = InodeTable()
     directory = table.remember(ROOT, b"notes")
     number = table.remember(ROOT, b"old", A)
-    table.rename(number, directory, b"new", A)
+    table.rename(number, (ROOT, b"old"), (directory, b"new"), A)
     assert table.path(number) == "notes/new"
     assert table.number_of(directory, b"new", A) == number
     assert table.remember(directory, b"new", A) == number
@@ -29,12 +29,12 @@ def test_what_is_below_a_renamed_directory_moves_along_and_its_old_name_is_free(
     directory = table.remember(ROOT, b"a")
     inner = table.remember(directory, b"inner", A)
     assert table.path(inner) == "a/inner"
-    table.rename(directory, ROOT, b"b")
+    table.rename(directory, (ROOT, b"a"), (ROOT, b"b"))
     assert table.path(inner) == "b/inner"
     again = table.remember(ROOT, b"a")
     assert again != directory
     assert table.path(again) == "a"
-    table.rename(directory, ROOT, b"c")
+    table.rename(directory, (ROOT, b"b"), (ROOT, b"c"))
     assert table.remember(ROOT, b"b") not in (directory, again)
     assert table.path(directory) == "c"
 
@@ -75,6 +75,19 @@ def test_names_of_a_linked_file_that_are_found_one_by_one_are_one_inode() -> Non
     assert table.path(first) == "two"
 
 
+def test_a_further_name_of_a_file_is_renamed() -> None:
+    table = InodeTable()
+    number = table.remember(ROOT, b"one", A)
+    table.add_name(number, ROOT, b"two", A)
+    table.rename(number, (ROOT, b"two"), (ROOT, b"three"), A, linked=True)
+    table.remove_name(number, ROOT, b"three", A)
+    assert table.path(number) == "one"
+    assert table.number_of(ROOT, b"one", A) == number
+    table.remove_name(number, ROOT, b"one", A)
+    with pytest.raises(Stale):
+        table.path(number)
+
+
 def test_a_removed_directory_is_not_taken_for_a_new_one_of_its_name() -> None:
     table = InodeTable()
     gone = table.remember(ROOT, b"run")
@@ -112,7 +125,7 @@ def test_nothing_is_left_when_everything_is_forgotten() -> None:
     table = InodeTable()
     numbers = [table.remember(ROOT, b"%d" % index, A) for index in range(50)]
     for index, number in enumerate(numbers):
-        table.rename(number, ROOT, b"new %d" % index, A)
+        table.rename(number, (ROOT, b"%d" % index), (ROOT, b"new %d" % index), A)
         table.add_name(number, ROOT, b"link %d" % index, A + b"%d" % index)
     for number in numbers:
         table.forget(number, 1)
