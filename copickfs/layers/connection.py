@@ -74,7 +74,8 @@ class Connection:
         except PermissionError:
             raise ConfigError(f"no permission to read {shown}; correct 'root' or 'fs_args'") from None
         except ConfigError as error:
-            raise ConfigError(f"{shown}: {self._redact(str(error))}") from None
+            told = self._redact(str(error)).removeprefix(f"layer {self._name}: ")
+            raise ConfigError(f"{shown}: {told}") from None
         finally:
             self._connecting = False
 
@@ -246,6 +247,9 @@ class Connection:
     def _translated(self, error: Exception, path: str) -> Exception:
         if isinstance(error, RangesIgnored | Changed):
             return error
+        if self._connecting and isinstance(error, TypeError):
+            # Some libraries look at their arguments with the first request only.
+            error = ConfigError(f"fsspec refuses 'root' or 'fs_args': {error}")
         text = self._redact(str(error) or type(error).__name__)
         if not isinstance(error, Transient | ConfigError):
             text = f"{type(error).__name__}: {text}"

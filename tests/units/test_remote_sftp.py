@@ -261,6 +261,7 @@ def test_wrong_credentials_and_roots_are_refused(server: SftpServer) -> None:
         with pytest.raises(ConfigError, match=message) as caught:
             layer.connect()
         assert "\n" not in str(caught.value)
+        assert "layer lab" not in str(caught.value), "who reports it names the layer, or its key"
         assert "not-the-password" not in str(caught.value)
         layer.close()
     for path, message in (("/absent", "no such directory"), ("/big.bin", "not a directory")):

@@ -149,6 +149,15 @@ def test_a_root_that_cannot_work_is_refused(site: WebServer, root: str, message:
     layer.close()
 
 
+def test_an_argument_that_the_library_does_not_know_is_refused(site: WebServer) -> None:
+    """It takes them all at first, and stumbles over this one with the first request."""
+    layer = FsspecLayer("lab", site.url, fs_args={"no_such_option": 1})
+    with pytest.raises(ConfigError, match=r"fs_args.*no_such_option") as caught:
+        layer.connect()
+    assert "layer lab" not in str(caught.value)
+    layer.close()
+
+
 def redirect(handler: WebHandler) -> bool:
     handler.reply(301, Location="/big.bin")
     return True
