@@ -7,8 +7,10 @@ import stat
 from typing import TYPE_CHECKING
 
 import pyfuse3
+import trio
 
-from copickfs.errors import IsADirectory, Stale, WouldBlock
+from copickfs import paths
+from copickfs.errors import CopickfsError, IsADirectory, Stale, WouldBlock
 from copickfs.model import ByteRange
 from copickfs.ops.handles import Handle, Handles
 from copickfs.ops.pages import PageCache
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
     from copickfs.ops.inodes import InodeTable
     from copickfs.ops.lanes import Lanes
     from copickfs.view import View
+
+_LOOK_LIMIT_S = 5.0
+"""So long OPEN may wait to hear whether what it opens is still there; its caller cannot be killed."""
+
+_LOOK_BYTES = 8 << 20
+"""What is no larger comes with one request, which READ saves then."""
+
+_LOOKS = 3
 
 
 class Files:
@@ -78,21 +88,129 @@ class Files:
         return self.pages.on_open(number, path, file, layer, told=told)
 
     async def _open(self, path: str) -> tuple[LayerFile, Layer]:
+        """What has the name, in the version that its source has now.
+
+        A source that tells of no changes may have replaced what was listed, which a read of it finds
+        out. zarr takes an error of a chunk for "all zeros", so that must not be left to READ.
+        """
+        latest_s = trio.current_time() + _LOOK_LIMIT_S
+        file, layer = await self._named(path)
+        try:
+            with trio.move_on_at(latest_s):
+                for _ in range(_LOOKS):
+                    if await self._is_there(path, file, layer):
+                        break
+                    newer, its_layer = await self._named(path)
+                    file.close()
+                    file, layer = newer, its_layer
+        except BaseException:
+            file.close()
+            raise
+        return file, layer
+
+    async def _named(self, path: str) -> tuple[LayerFile, Layer]:
         try:
             return self._view.open_nowait(path)
         except WouldBlock as block:
             return await self._lanes.call(block.lane, self._view.open, path)
 
+    async def _is_there(self, path: str, file: LayerFile, layer: Layer) -> bool:
+        """False if the source of a file in a store has another version by now; in doubt True."""
+        if file.entry.inode or not 0 < file.entry.size_bytes <= _LOOK_BYTES or not paths.store_of(path):
+            return True
+        try:
+            file.read_nowait(ByteRange(0, 1))
+        except WouldBlock:
+            try:
+                await self._lanes.work(layer.name, file.read, ByteRange(0, 1))
+            except Stale:
+                return False
+            except (CopickfsError, OSError):
+                return True  # READ will say so, or wait
+        return True
+
     async def read(self, handle: int, offset: int, size_bytes: int) -> bytes | memoryview:
         """The bytes from ``offset`` on, fewer only at the end of the file."""
         opened = self.handles[handle]
         span = ByteRange(offset, offset + size_bytes)
-        try:
-            data = opened.file.read_nowait(span)
-        except WouldBlock:
-            data = await self._lanes.read(opened.layer, opened.file.read, span)
+        while True:
+            file = opened.file
+            try:
+                data = await self._read(opened, file, span)
+            except (CopickfsError, OSError) as error:
+                if opened.file is file and not (isinstance(error, Stale) and await self._renewed(opened)):
+                    raise
+            else:
+                if opened.file is file:
+                    break
+        opened.given = True
+        if not opened.direct_io:
+            self.pages.given(opened.number)
         self._counters.bytes_read += len(data)
         return data
+
+    async def _read(self, opened: Handle, file: LayerFile, span: ByteRange) -> bytes | memoryview:
+        try:
+            return file.read_nowait(span)
+        except WouldBlock:
+            return await self._lanes.read(opened.layer, file.read, span)
+
+    async def _renewed(self, opened: Handle) -> bool:
+        """Go on with the version that the source has by now; False where bytes of another may be out.
+
+        All who read the inode through its pages go on together, or their pages would be a mixture.
+        """
+        file = opened.file
+        if not self._may_renew(opened):
+            return False
+        try:
+            path = self._inodes.path(opened.number)
+            newer, layer = await self._lanes.read(opened.layer, self._view.open, path)
+        except (CopickfsError, OSError):
+            return False
+        if opened.file is not file:
+            newer.close()
+            return True
+        together = [opened] if opened.direct_io else self._paged(opened.number)
+        fresh = [(newer, layer)]
+        try:
+            if newer.entry.version == file.entry.version or not self._suits(opened, newer):
+                raise Stale(path)
+            fresh += [self._view.open_nowait(path) for _ in together[1:]]
+            if any(other.entry.version != newer.entry.version for other, _ in fresh):
+                raise Stale(path)
+        except (CopickfsError, OSError):
+            for other, _ in fresh:
+                other.close()
+            return False
+        for reader, (other, its_layer) in zip(together, fresh, strict=True):
+            reader.file.close()
+            reader.file, reader.layer = other, its_layer
+        if not opened.direct_io:
+            self.pages.renewed(opened.number, newer.entry.version)
+        with contextlib.suppress(OSError):
+            pyfuse3.invalidate_inode(opened.number, attr_only=True)
+        return True
+
+    def _paged(self, number: int) -> list[Handle]:
+        return [handle for handle in self.handles.of(number) if not handle.direct_io]
+
+    def _may_renew(self, opened: Handle) -> bool:
+        """True if no byte of the version that a handle has is known to anybody who goes on reading it."""
+        if self.handles.writer_of(opened.number) is not None:
+            return False
+        return not opened.given if opened.direct_io else self.pages.is_blank(opened.number)
+
+    def _suits(self, opened: Handle, newer: LayerFile) -> bool:
+        """True if a handle may go on with a newer version.
+
+        The kernel cuts what comes through its pages at the size that it knows, and asks for that again
+        only where it reads on beyond; a file that has become shorter it would fill up with zeros.
+        """
+        is_no_shorter = newer.entry.size_bytes >= opened.file.entry.size_bytes
+        return (
+            self._may_renew(opened) and stat.S_ISREG(newer.entry.mode) and (opened.direct_io or is_no_shorter)
+        )
 
     def release(self, handle: int) -> None:
         """Let go of a file that was open for reading."""

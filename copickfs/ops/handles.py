@@ -29,10 +29,12 @@ class Handle:
         process: Who opened a file for writing: number of the process, 0 where it is not known.
         thread: The same, number of the thread.
         failed: The last flush was answered with an error, and there is nothing more to say.
+        given: Bytes of its file were given to its reader, as far as that is known here: what the kernel
+            answers from its pages is not (see `PageCache.is_blank`).
     """
 
     __slots__ = (
-        "direct_io", "failed", "file", "layer", "number", "place", "process", "thread",
+        "direct_io", "failed", "file", "given", "layer", "number", "place", "process", "thread",
         "writes",
     )  # fmt: skip
 
@@ -46,6 +48,7 @@ class Handle:
         self.process = 0
         self.thread = 0
         self.failed = False
+        self.given = False
 
     @property
     def written(self) -> WritableFile:

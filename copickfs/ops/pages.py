@@ -53,6 +53,7 @@ class PageCache:
         self._fillings: dict[int, _Filling] = {}
         self._pending_bytes = 0
         self._readers: Counter[int] = Counter()
+        self._blank: set[int] = set()
 
     def on_open(
         self, number: int, path: str, file: LayerFile, layer: Layer, *, told: bool = True
@@ -77,7 +78,20 @@ class PageCache:
     def on_open_written(self, number: int) -> tuple[bool, bool]:
         """How a file is to be read that is being written through the kernel: through its pages."""
         self._readers[number] += 1
+        self._blank.discard(number)
         return False, True
+
+    def is_blank(self, number: int) -> bool:
+        """True if the kernel has no page of an inode: all that its readers get of it they ask for here."""
+        return number in self._blank
+
+    def given(self, number: int) -> None:
+        """The kernel gets contents of an inode, for its pages."""
+        self._blank.discard(number)
+
+    def renewed(self, number: int, version: str) -> None:
+        """From now on the kernel is given ``version`` for an inode that `is_blank`."""
+        self._remember(number, version)
 
     def written(self, number: int, version: str) -> None:
         """What the kernel has of an inode is ``version`` by now: it was written through its pages."""
@@ -125,6 +139,7 @@ class PageCache:
         """The kernel has dropped an inode with its pages."""
         self._versions.pop(number, None)
         self._unfilled.pop(number, None)
+        self._blank.discard(number)
 
     def close(self) -> None:
         """Let go of the files taken over."""
@@ -154,6 +169,9 @@ class PageCache:
             self._unfilled[number] = version
             return True, False
         self._remember(number, version)
+        if len(self._blank) >= _MAX_VERSIONS:
+            self._blank.clear()
+        self._blank.add(number)
         return False, False
 
     def _hand_over(self, number: int, file: LayerFile, entry: Entry) -> bool:
@@ -166,6 +184,7 @@ class PageCache:
             _store(number, 0, data)
         except (WouldBlock, CopickfsError, OSError):
             return False
+        self._blank.discard(number)
         return True
 
     def _remember(self, number: int, version: str) -> None:

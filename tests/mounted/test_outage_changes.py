@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -98,4 +99,74 @@ def test_a_file_that_changes_while_it_is_open_is_no_mixture(
                 rest.extend(iter(lambda: file.read(1 << 20), b""))
             assert set(b"".join(rest)) <= set(b"a"), "bytes of two versions in one open file"
         wait_until(lambda: letters(point / "map.mrc") == set(b"b"), 15, "the new version")
+        mount.umount(point)
+
+
+CHUNKS = {"0/0/0": 0, "0/0/1": 1, "0/1/0": 2}
+SMALL_CHUNK, LARGE_CHUNK = 2_000, 12 << 20
+
+
+def write_store(far: Path, version: int, sizes: dict[str, int]) -> None:
+    """An array of plain chunks, each full of its version; every version has a time of its own."""
+    array = far / "Objects" / "map.zarr"
+    array.mkdir(parents=True, exist_ok=True)
+    document = {"zarr_format": 2, "shape": [1, 2, 2], "chunks": [1, 1, 1], "dtype": "|u1", "order": "C"}
+    document |= {"compressor": None, "fill_value": 0, "filters": None, "dimension_separator": "/"}
+    for name, data in {
+        ".zarray": json.dumps(document).encode(),
+        **{name: bytes([version]) * size for name, size in sizes.items()},
+    }.items():
+        path = array / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        os.utime(path, (1_700_000_000 + version, 1_700_000_000 + version))
+
+
+@pytest.mark.parametrize("other", [-600, 0, 600])
+def test_a_chunk_that_was_replaced_since_it_was_listed_is_read_anew(
+    server: SftpServer | WebServer, mount: Mounter, tmp_path: Path, other: int
+) -> None:
+    """zarr would take an error for a chunk of zeros; the listing is believed for a minute."""
+    write_store(tmp_path / "far", 1, dict.fromkeys(CHUNKS, SMALL_CHUNK))
+    with server:
+        point = mount(stacked(server, tmp_path / "mine", ttl=60))
+        store = point / "Objects" / "map.zarr"
+        before = [(store / name).stat().st_size for name in CHUNKS]
+        assert before == [SMALL_CHUNK] * len(CHUNKS)
+        write_store(tmp_path / "far", 2, dict.fromkeys(CHUNKS, SMALL_CHUNK + other))
+        for name in CHUNKS:
+            with (store / name).open("rb") as file:
+                assert file.read() == b"\2" * (SMALL_CHUNK + other)
+                assert os.fstat(file.fileno()).st_size == SMALL_CHUNK + other
+        mount.umount(point)
+
+
+@pytest.mark.parametrize("other", [0, 3 << 20])
+def test_a_large_chunk_that_nobody_has_read_of_is_read_anew(
+    server: SftpServer | WebServer, mount: Mounter, tmp_path: Path, other: int
+) -> None:
+    """Four wait for it while its server is away, and another version is there when it is back."""
+    write_store(tmp_path / "far", 1, {"0/0/0": LARGE_CHUNK})
+    mount.expect_warning("layer far is down")
+    found: list[set[int] | int] = []
+    with server:
+        point = mount(stacked(server, tmp_path / "mine", ttl=60))
+        chunk = point / "Objects" / "map.zarr" / "0/0/0"
+        assert chunk.stat().st_size == LARGE_CHUNK
+        server.stop()
+
+        def read_whole() -> None:
+            data = chunk.read_bytes()
+            found.extend((set(data), len(data)))
+
+        readers = [threading.Thread(target=read_whole) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        wait_until(lambda: mount.status(point)["waiting_reads"], 20, "a read that waits")
+        wait_until(lambda: mount.status(point)["open_files"] == len(readers), 20, "all to be opened")
+        write_store(tmp_path / "far", 2, {"0/0/0": LARGE_CHUNK + other})
+        server.start()
+        for reader in readers:
+            reader.join(60)
+        assert found == [{2}, LARGE_CHUNK + other] * len(readers)
         mount.umount(point)
