@@ -151,11 +151,30 @@ def test_server_of_the_write_layer_gone_and_back(
     far_crashes.assert_all_is_there()
 
 
+SOAK_SEEDS = range(1, 9)
+SOAK_KILLS = 25
+"""Times the seeds: 200 with a local write layer, and 200 with a remote one and each strategy."""
+
+
 @pytest.mark.soak
-@pytest.mark.timeout(3_600)
-def test_two_hundred_kills(crashes: Crashes) -> None:
-    for number in range(1, 201):
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", SOAK_SEEDS)
+def test_two_hundred_kills(crashes: Crashes, seed: int) -> None:
+    crashes.random.seed(seed)
+    for number in range(1, SOAK_KILLS + 1):
         crashes.cycle(number)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", SOAK_SEEDS)
+def test_two_hundred_kills_with_a_remote_write_layer(far_crashes: Crashes, copickfs: Run, seed: int) -> None:
+    far_crashes.random.seed(seed)
+    for number in range(1, SOAK_KILLS + 1):
+        far_crashes.cycle(number)
+    done = copickfs("flush", far_crashes.stack.point)
+    assert done.returncode == 0, done.stderr
+    far_crashes.assert_all_is_there()
 
 
 def test_the_exerciser_of_crashes_finds_what_is_wrong(tmp_path: Path) -> None:
