@@ -20,7 +20,7 @@ _NUMBER_BITS = 63
 
 
 class Publisher(Protocol):
-    """What a draft asks of its layer."""
+    """What the handles of a draft ask for."""
 
     def publish(self, draft: Draft) -> None:
         """Make what is staged what everybody sees."""
@@ -43,12 +43,14 @@ class Draft:
         staged: Its contents.
         entry: What the layer shows it as, but for size and times.
         accepted: The versions that it may replace.
+        publisher: Publishes it.
         in_place: Everybody who writes to the file shares it.
 
     Attributes:
         path: Where it is published; None once the name is gone.
         staged: Its contents.
         accepted: The versions that it may replace.
+        publisher: Publishes it.
         in_place: Everybody who writes to the file shares it.
         token: Names its upload.
         handles: How many have it open.
@@ -60,11 +62,19 @@ class Draft:
     """
 
     def __init__(
-        self, path: str, staged: StagedFile, entry: Entry, accepted: tuple[Version, ...], *, in_place: bool
+        self,
+        path: str,
+        staged: StagedFile,
+        entry: Entry,
+        accepted: tuple[Version, ...],
+        publisher: Publisher,
+        *,
+        in_place: bool,
     ) -> None:
         self.path: str | None = path
         self.staged = staged
         self.accepted = accepted
+        self.publisher = publisher
         self.in_place = in_place
         self.token = secrets.token_hex(16)
         self.handles = 0
@@ -104,14 +114,12 @@ class RemoteWritableFile:
 
     Args:
         draft: What it writes to.
-        layer: Publishes it.
         whole: It is published whole: nobody else writes to the draft.
     """
 
-    def __init__(self, draft: Draft, layer: Publisher, *, whole: bool) -> None:
+    def __init__(self, draft: Draft, *, whole: bool) -> None:
         self.whole = whole
         self._draft = draft
-        self._layer = layer
         self._lock = threading.Lock()
         self._is_closed = False
         self.entry = draft.entry()
@@ -141,14 +149,14 @@ class RemoteWritableFile:
 
     def flush(self) -> None:
         """See `WritableFile.flush`: returns when the data is at the source, or stands in the journal."""
-        self._layer.publish(self._draft)
+        self._draft.publisher.publish(self._draft)
 
     sync = flush
 
     def discard(self) -> None:
         """See `WritableFile.discard`."""
         if self.whole and self._draft.is_dirty:
-            self._layer.give_up(self._draft)
+            self._draft.publisher.give_up(self._draft)
 
     def move(self, path: str | None) -> None:
         """See `WritableFile.move`."""
@@ -161,7 +169,7 @@ class RemoteWritableFile:
         with self._lock:
             is_closed, self._is_closed = self._is_closed, True
         if not is_closed:
-            self._layer.let_go(self._draft)
+            self._draft.publisher.let_go(self._draft)
 
 
 class DraftReader:
@@ -169,11 +177,10 @@ class DraftReader:
 
     Args:
         draft: What is read.
-        layer: Told when it is closed.
     """
 
-    def __init__(self, draft: Draft, layer: Publisher) -> None:
-        self._file = RemoteWritableFile(draft, layer, whole=False)
+    def __init__(self, draft: Draft) -> None:
+        self._file = RemoteWritableFile(draft, whole=False)
         self.entry = self._file.entry
         self.read = self._file.read
         self.read_nowait = self._file.read_nowait

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from copickfs.layers.backlog import Backlog
     from copickfs.layers.base import LayerFile
     from copickfs.layers.changes import Landed
-    from copickfs.layers.draft import Publisher
     from copickfs.layers.journal import Journal
     from copickfs.layers.journalrecord import Record
     from copickfs.model import Entry
@@ -41,14 +40,12 @@ class PendingView:
         layer: The source's answers.
         backlog: What waits to be sent.
         journal: Where its data is.
-        publisher: What files in the making belong to.
     """
 
-    def __init__(self, layer: FsspecLayer, backlog: Backlog, journal: Journal, publisher: Publisher) -> None:
+    def __init__(self, layer: FsspecLayer, backlog: Backlog, journal: Journal) -> None:
         self._layer = layer
         self._backlog = backlog
         self._journal = journal
-        self._publisher = publisher
         self.files = OpenFiles(journal.spool_file)
         self._lock = threading.Lock()
         self._published: OrderedDict[str, tuple[Version, str]] = OrderedDict()
@@ -96,7 +93,7 @@ class PendingView:
                 if draft is not None:
                     draft.handles += 1
             if draft is not None:
-                return DraftReader(draft, self._publisher)
+                return DraftReader(draft)
             turn, place = self._placed(path, wait=wait)
             try:
                 return self._open(path, place, wait=wait)

@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
 import logging
 import os
 import stat
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,19 +31,19 @@ from copickfs.errors import (
 )
 from copickfs.layers.backlog import Backlog
 from copickfs.layers.changes import Changes
-from copickfs.layers.draft import Draft, RemoteWritableFile, new_entry
+from copickfs.layers.draft import RemoteWritableFile, new_entry
 from copickfs.layers.journal import Journal
-from copickfs.layers.journalrecord import MKDIR, PUT, RENAME, RMDIR, UNLINK, Record, digest_of_file
+from copickfs.layers.journalplace import default_journal_directory, journal_name
+from copickfs.layers.journalrecord import MKDIR, RENAME, RMDIR, UNLINK, Record
 from copickfs.layers.propagation import Propagation
+from copickfs.layers.publishing import Publishing
 from copickfs.layers.remote import FsspecLayer
 from copickfs.layers.remotepending import PendingView
-from copickfs.layers.sources.redaction import shown_url
-from copickfs.layers.sources.writing import Upload, Version
 from copickfs.layers.spool import StagedFile
 from copickfs.paths import split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from copickfs.layers.base import LayerFile
     from copickfs.layers.sources import Found
@@ -56,10 +53,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _INLINE_ENTRIES = 2_000
-_TURNS = 64
-"""Locks that keep two of this layer's own versions of one file from being taken for a conflict."""
-
-_TELLING_ARGUMENTS = ("endpoint_url", "host", "port", "account_name", "project", "share")
 
 
 class WritableFsspecLayer(FsspecLayer):
@@ -92,14 +85,15 @@ class WritableFsspecLayer(FsspecLayer):
         place = Path(journal_directory) if journal_directory is not None else default_journal_directory()
         self._journal = Journal(name, place / journal_name(root_url, options.get("fs_args") or {}))
         self._backlog = Backlog(name, self._journal)
-        self._shown = PendingView(self, self._backlog, self._journal, self)
+        self._shown = PendingView(self, self._backlog, self._journal)
         self._changes = Changes(name, self._connection, self._catalogue, self._journal, self._shown.files)
-        self._tokens: set[str] = set()
-        self._turns = [threading.Lock() for _ in range(_TURNS)]
+        self._publishing = Publishing(
+            name, self._backlog, self._shown, self._changes, propagate=propagate, settle_s=self._settle_s
+        )
         self._is_open = False
         self._propagation = Propagation(
             name, self._backlog, self._journal, self._changes,
-            is_used=self._tokens.__contains__, sent=self._shown.sent,
+            is_used=self._publishing.is_used, sent=self._shown.sent,
         )  # fmt: skip
 
     def connect(self) -> None:
@@ -181,14 +175,15 @@ class WritableFsspecLayer(FsspecLayer):
         if not whole and self._kind_of(path) is not None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         staged = StagedFile(self._journal.spool_file, source, is_new=True)
-        return self._drafted(path, staged, self._shown.versions(path), whole=whole)
+        entry = new_entry(split(path)[1], self.name, self.owner)
+        return self._publishing.drafted(path, staged, self._shown.versions(path), entry, whole=whole)
 
     def edit(self, path: str, *, whole: bool) -> RemoteWritableFile:
         """See `WritableLayer.edit`."""
         accepted = self._shown.versions(path)
         source = self._shown.open(path)
         staged = StagedFile(self._journal.spool_file, source, is_new=False, owns_source=True)
-        return self._drafted(path, staged, accepted, whole=whole, entry=source.entry)
+        return self._publishing.drafted(path, staged, accepted, source.entry, whole=whole)
 
     def mkdir(self, path: str, mode: int, owner: Owner) -> Entry:
         """See `WritableLayer.mkdir`."""
@@ -241,7 +236,7 @@ class WritableFsspecLayer(FsspecLayer):
         if path == new_path:
             return
         for draft in self._shown.drafts_below(path):
-            self.publish(draft)
+            self._publishing.publish(draft)
         self._shown.move_drafts(new_path, None)
         record = Record(0, RENAME, path, new_path, accepted=self._shown.versions(new_path))
         if self._propagate or not self._connection.writing_kind().forgets_directories:
@@ -269,48 +264,6 @@ class WritableFsspecLayer(FsspecLayer):
     def sync_directory(self, path: str) -> None:
         """See `WritableLayer.sync_directory`: every change is safe when its call returns."""
 
-    def publish(self, draft: Draft) -> None:
-        """See `Publisher.publish`."""
-        with draft.turn:
-            path = draft.path
-            if path is None or not draft.is_dirty:
-                return
-            draft.has_failed = True
-            if self._propagate:
-                self._store(draft, path)
-            else:
-                self._backlog.settle((path,), self._settle_s)
-                with self._turns[hash(path) % _TURNS]:
-                    self._send(draft, path)
-            draft.has_failed = False
-
-    def give_up(self, draft: Draft) -> None:
-        """See `Publisher.give_up`."""
-        with draft.turn:
-            draft.has_failed = False
-            source = None
-            if draft.path is not None:
-                try:
-                    source = self._shown.open(draft.path)
-                except NotFound:
-                    pass
-                except (OSError, CopickfsError):
-                    draft.path = None  # nobody can tell what it was: nothing is made of it any more
-            draft.staged.reset(source)
-            draft.published = draft.staged.changes
-
-    def let_go(self, draft: Draft) -> None:
-        """See `Publisher.let_go`. What could not be sent, or was written in place, is kept in the journal."""
-        if not self._shown.leave(draft):
-            return
-        with draft.turn:
-            path = draft.path
-            is_in_place = draft.in_place and draft.staged.changes > 0
-            if path is not None and draft.is_dirty and (draft.has_failed or is_in_place):
-                self._keep(draft, path)
-            self._tokens.discard(draft.token)
-            draft.staged.close()
-
     def _has_made_root(self) -> bool:
         """Make the root where nobody can: in an object store it is there with the first thing in it."""
         try:
@@ -323,79 +276,6 @@ class WritableFsspecLayer(FsspecLayer):
         except (OSError, CopickfsError):
             return False
         return False
-
-    def _drafted(
-        self,
-        path: str,
-        staged: StagedFile,
-        accepted: tuple[Version, ...],
-        *,
-        whole: bool,
-        entry: Entry | None = None,
-    ) -> RemoteWritableFile:
-        shown = new_entry(split(path)[1], self.name, self.owner) if entry is None else entry
-        draft = Draft(path, staged, shown, accepted, in_place=not whole)
-        draft.has_moved = self._shown.is_moved(path)
-        if whole:
-            draft.handles += 1
-        else:
-            shared = self._shown.enter(path, draft)
-            if shared is not draft:
-                staged.close()
-                draft = shared
-        self._tokens.add(draft.token)
-        return RemoteWritableFile(draft, self, whole=whole)
-
-    def _store(self, draft: Draft, path: str) -> None:
-        """Publish into the journal."""
-        snapshot = draft.staged.snapshot()
-        accepted = (*draft.accepted, *self._replaceable(draft, path))
-        record = Record(
-            0, PUT, path, size_bytes=snapshot.size_bytes, mtime_ns=snapshot.mtime_ns,
-            accepted=tuple(dict.fromkeys(accepted)), attempted=tuple(draft.attempted),
-        )  # fmt: skip
-        record = self._backlog.append(record, snapshot.file)
-        draft.staged.give(snapshot)
-        draft.published = snapshot.changes
-        draft.show(self._shown.entry_of_record(path, record))
-
-    def _send(self, draft: Draft, path: str) -> None:
-        """Publish at the source."""
-        snapshot = draft.staged.snapshot()
-        try:
-            accepted = (*draft.accepted, *self._replaceable(draft, path))
-            attempted = tuple(draft.attempted)
-            upload = Upload(snapshot.file, snapshot.size_bytes, draft.token, accepted, attempted)
-            landed = self._changes.put(path, upload, snapshot.mtime_ns)
-        except Transient:
-            draft.attempted.append((snapshot.size_bytes, digest_of_file(snapshot.file)))
-            raise
-        finally:
-            draft.staged.release(snapshot)
-        self._shown.published(landed.path, landed.found)
-        draft.accepted = (Version.of(landed.found),)
-        draft.attempted.clear()
-        draft.published = snapshot.changes
-        if landed.path != path:
-            self._shown.move_drafts(path, landed.path)
-            draft.path = landed.path
-        draft.show(self._shown.entry_of(landed.path, landed.found))
-
-    def _replaceable(self, draft: Draft, path: str) -> tuple[Version, ...]:
-        """Versions that this daemon knows of at ``path``; a move may have made new ones of old ones."""
-        return self._shown.versions(path) if draft.has_moved else self._shown.own_version(path)
-
-    def _keep(self, draft: Draft, path: str) -> None:
-        try:
-            self._store(draft, path)
-        except OSError as error:
-            _log.warning("layer %s: %s could not be sent, nor kept: %s", self.name, path, error)
-        else:
-            if draft.has_failed:
-                _log.warning(
-                    "layer %s: %s could not be sent; it is kept in the journal and will be tried again",
-                    self.name, path,
-                )  # fmt: skip
 
     def _change(self, record: Record, operation: Callable[[], object]) -> None:
         if self._propagate:
@@ -469,23 +349,3 @@ class WritableFsspecLayer(FsspecLayer):
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), new_path)
         elif is_directory:
             raise NotADirectory(new_path)
-
-
-def default_journal_directory() -> Path:
-    """Where this user's journals are, unless another place is named."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
-    return state / "copickfs" / "journal"
-
-
-def journal_name(root_url: str, fs_args: Mapping[str, Any]) -> str:
-    """A name for the journal of a layer root: the same for the same place, without a secret in it."""
-    told = {key: str(value) for key, value in _leaves(fs_args) if key in _TELLING_ARGUMENTS}
-    place = json.dumps([shown_url(root_url).rstrip("/"), sorted(told.items())])
-    return hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()[:32]
-
-
-def _leaves(arguments: Mapping[str, Any]) -> Sequence[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in arguments.items():
-        found += _leaves(value) if isinstance(value, dict) else [(key, value)]
-    return found
