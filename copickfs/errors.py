@@ -17,6 +17,7 @@
     |-- Transient                          worth trying again; never remembered, never an absence
     |   |-- Unavailable(ConnectionError)          EIO, the layer is down
     |   `-- DeadlineExceeded(TimeoutError)        ETIMEDOUT, the layer did not answer in time
+    |-- IndexUnavailable                   the index cannot be used; every answer can be had without it
     `-- WouldBlock(BlockingIOError)        a ``*_nowait`` twin cannot answer from memory
 
 Errors of the operating system (:class:`OSError`) pass through layers unchanged;
@@ -124,6 +125,10 @@ class DeadlineExceeded(Transient, TimeoutError):
     """The layer did not answer within its time limit."""
 
     code = codes.ETIMEDOUT
+
+
+class IndexUnavailable(CopickfsError):
+    """The index cannot be read or written just now, or at all. Never a fault of the mount."""
 
 
 class WouldBlock(CopickfsError, BlockingIOError):

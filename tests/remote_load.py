@@ -11,8 +11,12 @@ import os
 import random
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
+from copickfs.index import open_database
+from copickfs.index.listings import ListingStore
+from copickfs.layers.identity import listing_key
 from copickfs.layers.remotewrite import WritableFsspecLayer
 from copickfs.layers.sources.generic_writing import GenericWriting
 from copickfs.layers.writable import Owner
@@ -93,7 +97,11 @@ def main() -> None:
     told = json.loads(sys.stdin.readline())
     if "die_at" in told:
         die_at(told["die_at"])
-    layer = WritableFsspecLayer("lab", told["url"], **told["options"])
+    options = told["options"]
+    if "index" in told:
+        database = open_database(Path(told["index"]))
+        options["listing_store"] = ListingStore(database, listing_key(told["url"], options["fs_args"]))
+    layer = WritableFsspecLayer("lab", told["url"], **options)
     layer.connect()
     layer.mkdir(told["directory"], 0o755, OWNER)
     print(json.dumps(["ready"]), flush=True)
@@ -101,6 +109,8 @@ def main() -> None:
         print(json.dumps(["begin", operation]), flush=True)
         carry_out(layer, operation)
         print(json.dumps(["done"]), flush=True)
+    if told.get("lingers"):
+        sys.stdin.readline()
 
 
 if __name__ == "__main__":

@@ -72,11 +72,29 @@ def _lines(document: dict[str, Any]) -> list[str]:
         served = f"{size(document['bytes_read'])} read, {size(document['bytes_written'])} written"
         lines.append(f"served         {document['requests']} requests, {served}")
         lines.append(f"writes         {_where(document)}")
+    if "index" in document:
+        lines.append(f"index          {_index(document['index'])}")
     if document.get("waiting_reads"):
         lines.append(f"waiting        {document['waiting_reads']} reads")
     if document["remedy"]:
         lines.append(f"remedy         {document['remedy']}")
     return lines
+
+
+def _index(index: dict[str, Any]) -> str:
+    """How the index is."""
+    import time
+
+    from copickfs.cli.table import duration
+
+    if index["message"]:
+        return f"not up to date: {index['message']}"
+    if not index["indexed_ns"]:
+        state = "not made yet"
+    else:
+        age_s = max(0.0, time.time() - index["indexed_ns"] / 1e9)
+        state = f"{index['entities']} entities, all looked at {duration(age_s)} ago"
+    return f"{state} (indexing)" if index["indexing"] else state
 
 
 def _where(document: dict[str, Any]) -> str:

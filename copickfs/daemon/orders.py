@@ -12,9 +12,11 @@ from copickfs.paths import normalise
 
 if TYPE_CHECKING:
     from copickfs.daemon.channel import Caller, Handler
+    from copickfs.indexing.keeper import Keeper
     from copickfs.layers.manager import LayerManager
     from copickfs.view.writing import Writer
 
+_SETTLE_S = 30.0
 _SLICE_S = 2.0
 """How often a flush looks whether the one who asked still waits."""
 
@@ -25,11 +27,17 @@ class Orders:
     Args:
         manager: The layers.
         writer: What changes the tree; None on a read-only mount.
+        keeper: Keeps the index; None if there is none.
+        configuration: Path of the configuration file.
     """
 
-    def __init__(self, manager: LayerManager, writer: Writer | None) -> None:
+    def __init__(
+        self, manager: LayerManager, writer: Writer | None, keeper: Keeper | None, configuration: str
+    ) -> None:
         self._manager = manager
         self._writer = writer
+        self._keeper = keeper
+        self._configuration = configuration
         self._ending = threading.Event()
 
     def close(self) -> None:
@@ -38,7 +46,15 @@ class Orders:
 
     def handlers(self) -> dict[str, Handler]:
         """What can be asked, by name."""
-        return {"materialize": self.materialize, "flush": self.flush}
+        return {"materialize": self.materialize, "flush": self.flush, "index": self.index}
+
+    def index(self, _question: dict[str, Any], _caller: Caller) -> dict[str, Any]:
+        """Where the index is, with all changes in it that were made so far."""
+        database = None
+        if self._keeper is not None:
+            self._keeper.settle(_SETTLE_S)
+            database = self._keeper.document()["database"]
+        return {"configuration": self._configuration, "database": database}
 
     def materialize(self, question: dict[str, Any], _caller: Caller) -> dict[str, Any]:
         """``path``: a store whose partial copy is completed, or a directory with such stores below it.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from copickfs.daemon.registry import Record
 
 _CONNECT_LIMIT_S = 5.0
+_INDEX_LIMIT_S = 60.0
 
 
 class Flushed(NamedTuple):
@@ -73,6 +74,22 @@ def flush(path: str, timeout_s: float | None) -> Flushed:
     except _Refused as error:
         raise MountError(f"{mount.mountpoint}: {error}") from None
     return Flushed(**answer)
+
+
+def ask_index(mountpoint: str) -> dict[str, Any]:
+    """Where the index of a mount is, once what was changed through it so far is in it.
+
+    Returns:
+        ``configuration``: path of the configuration; ``database``: of the index, null if there is none.
+
+    Raises:
+        MountError: The daemon does not answer.
+    """
+    mount = find_mount(mountpoint)
+    try:
+        return _ask(mount, {"ask": "index"}, limit_s=_INDEX_LIMIT_S)
+    except _Refused as error:
+        raise MountError(f"{mount.mountpoint}: {error}") from None
 
 
 class Farewell:

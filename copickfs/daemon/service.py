@@ -16,6 +16,7 @@ import trio
 from copickfs.config import redacted
 from copickfs.daemon.channel import Channel
 from copickfs.daemon.detach import detach
+from copickfs.daemon.indexing import IndexOfMount
 from copickfs.daemon.mounts import mounts_at
 from copickfs.daemon.notify import notify
 from copickfs.daemon.orders import Orders
@@ -71,6 +72,7 @@ class Daemon:
         self._progress = progress
         written = frozenset() if request.options.read_only else request.config.written_layers
         self._read_only = not written
+        self._index = IndexOfMount(request.config, request.config_file)
         self._manager = LayerManager(
             request.config,
             BuildContext(
@@ -79,6 +81,7 @@ class Daemon:
                 mountpoint=request.mountpoint,
                 writable=written,
                 write_strategy=request.config.write_strategy,
+                database=self._index.database,
             ),
         )
         self._status = DaemonStatus(request, self._manager)
@@ -140,9 +143,11 @@ class Daemon:
     async def _main(self) -> None:
         request = self._request
         self._tell("mounting")
-        view = View(self._manager.get_layers_by_priority(), self._control())
+        view = View(self._manager.get_data_layers(), self._control())
         filesystem = Filesystem(view, self._writer_of(view))
         self._status.filesystem = filesystem
+        self._index.attach(view, self._manager)
+        self._status.index = self._index
         self._listen()
         chosen = request.options
         options = SessionOptions(
@@ -175,7 +180,7 @@ class Daemon:
     def _listen(self) -> None:
         """From here on the user can ask for something by `copickfs.daemon.channel`."""
         assert self._registration is not None  # noqa: S101 -- run() registers first
-        self._orders = Orders(self._manager, self._writer)
+        self._orders = Orders(self._manager, self._writer, self._index.keeper, self._request.config_file)
         try:
             self._channel = Channel(self._registration.socket, self._orders.handlers())
         except OSError as error:
@@ -191,6 +196,7 @@ class Daemon:
             _log.info("whoever started this daemon is gone: unmounting")
             self._stop_asked = True
         notify(f"READY=1\nSTATUS=mounted at {self._request.mountpoint}")
+        self._index.start()
         if self._stop_asked:
             nursery.start_soon(self._stop)
         gc.collect()
@@ -238,9 +244,11 @@ class Daemon:
         self._limit_end()
         if self._orders is not None:
             self._orders.close()
+        self._index.end()
         if self._writer is not None:
             self._writer.close()
         self._manager.close()
+        self._index.close()
         self._say_farewell()
         self._leave_nothing()
         _log.info("ended")

@@ -17,6 +17,7 @@ import copickfs
 from copickfs.daemon.pending import pending_document
 
 if TYPE_CHECKING:
+    from copickfs.daemon.indexing import IndexOfMount
     from copickfs.daemon.request import MountRequest
     from copickfs.layers.base import Layer
     from copickfs.layers.manager import LayerManager
@@ -34,12 +35,14 @@ class DaemonStatus:
 
     Attributes:
         filesystem: What answers the kernel; set as soon as it exists.
+        index: The index; set as soon as it is in use.
         started_s: Start of the daemon, in seconds since the epoch.
     """
 
     def __init__(self, request: MountRequest, manager: LayerManager) -> None:
         self.started_s = time.time()
         self.filesystem: Filesystem | None = None
+        self.index: IndexOfMount | None = None
         self._request = request
         self._manager = manager
         self._started_monotonic_s = time.monotonic()
@@ -61,6 +64,7 @@ class DaemonStatus:
             "memory_bytes": _memory_bytes(),
             **self._writing(),
             **self._figures(),
+            "index": {} if self.index is None else self.index.document(),
             "layers": [self._layer(layer) for layer in self._manager.get_layers_by_priority()],
         }
 

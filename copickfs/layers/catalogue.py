@@ -5,68 +5,43 @@ no request of its own and an absence is known for sure. Inside a store, a direct
 metadata is listed together with all that is below it before anything in it is answered: from then
 on a chunk is there or not without a request, also while the source is out of reach. (A reader takes
 a chunk that it cannot look up for one that does not exist, and reads zeros.)
+
+What an earlier process has listed is in the archive, and is used as what this one has: see
+`copickfs.layers.archive`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from copickfs.errors import AccessDenied, NotADirectory, NotFound, Transient, Unavailable, WouldBlock
+from copickfs.layers.archive import ListingArchive
 from copickfs.layers.flight import SingleFlight
+from copickfs.layers.lister import Lister, is_internal
 from copickfs.layers.listings import Kept, Listing, ListingMemory
-from copickfs.layers.sources import DIRECTORY, Found, is_sound
-from copickfs.layers.sources.writing import DIRECTORY_MARK, UPLOAD_PREFIX
-from copickfs.paths import array_of, join, split, store_of
+from copickfs.layers.sources import DIRECTORY, Found
+from copickfs.paths import array_of, split, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_log = logging.getLogger(__name__)
+    from copickfs.layers.lister import Fetcher
 
 ROOT = Found("", DIRECTORY)
 STALE_RETRY_S = 5.0
 """How long a remembered listing stands in for one that could not be had, before the next try."""
 
 _MANY_CHANGES = 1_000
-_ARRAY_MARKS = (".zarray", "zarr.json")
 
 
 class _Change(NamedTuple):
     path: str
     found: Found | None
     is_new: bool
-
-
-class Fetcher(Protocol):
-    """Asks the source, with time limits and retries. Raises as `copickfs.layers.base` says."""
-
-    @property
-    def may_ask(self) -> bool:
-        """False while a call would fail at once."""
-        ...
-
-    def hides(self, name: str) -> bool:
-        """True if the source may leave this name out of its listings."""
-        ...
-
-    def scan(self, path: str) -> list[Found]:
-        """One directory; in a store, with the zarr documents that the source may hide."""
-        ...
-
-    def tree(
-        self, path: str, directories: list[str], make: Callable[[str, list[Found]], Listing]
-    ) -> dict[str, Listing]:
-        """All directories below one, by relative path; ``make(relative, entries)`` for each."""
-        ...
-
-    def info(self, path: str) -> Found:
-        """One path, without a listing."""
-        ...
 
 
 class Catalogue:
@@ -78,22 +53,31 @@ class Catalogue:
         ttl_s: How long a listing is believed; infinite for a source that never changes.
         wait_s: How long a caller waits for a listing; the fetch goes on without it.
         announce: Called with each path that was found to have changed.
+        archive: What earlier processes have listed; None for nothing.
     """
 
     def __init__(
-        self, name: str, fetcher: Fetcher, ttl_s: float, wait_s: float, announce: Callable[[str], None]
+        self,
+        name: str,
+        fetcher: Fetcher,
+        ttl_s: float,
+        wait_s: float,
+        announce: Callable[[str], None],
+        archive: ListingArchive | None = None,
     ) -> None:
         self._name = name
         self._fetcher = fetcher
         self._ttl_s = ttl_s
         self._wait_s = wait_s
         self._announce = announce
+        self._lister = Lister(name, fetcher)
+        self._archive = archive or ListingArchive(name)
         self._memory = ListingMemory()
         self._objects = ListingMemory()
         self._flights = SingleFlight()
         self._lock = threading.Lock()
-        self._reported: set[str] = set()
         self._loading = 0
+        self._doubts = 0
         self._own: list[_Change] = []
 
     def found(self, path: str, *, wait: bool = True) -> Found:
@@ -111,7 +95,7 @@ class Catalogue:
         if not path:
             return ROOT
         directory, name = split(path)
-        if _is_internal(name):
+        if is_internal(name):
             raise NotFound(path)
         try:
             listing = self.listing(directory, wait=wait)
@@ -152,7 +136,14 @@ class Catalogue:
 
     def distrust(self, path: str | None = None) -> None:
         """The source was seen to differ at ``path`` (None: may differ anywhere): ask it again."""
-        self._memory.distrust(None if path is None else split(path)[0])
+        directory = None if path is None else split(path)[0]
+        kept = None if directory is None else self._memory.find(directory)
+        if kept is None or kept.is_trusted:  # else it is known
+            self._memory.distrust(directory)  # what is not stored yet will not be
+            self._archive.distrust(directory)
+        with self._lock:
+            self._doubts += 1  # what is being loaded from the archive is not believed either
+            self._memory.distrust(directory)
         self._objects.distrust(path)
         self._announce(path or "")
 
@@ -167,6 +158,9 @@ class Catalogue:
             is_new: It is a directory that was just made, and empty.
         """
         change = _Change(path, found, is_new)
+        kept = self._memory.find(split(path)[0])
+        # First in the archive: what is loaded from it meanwhile is told of the change like what is fetched.
+        self._archive.changed(path, None if kept is None else kept.origin)
         with self._lock:
             if self._loading:
                 self._own.append(change)
@@ -187,6 +181,10 @@ class Catalogue:
             self._memory.forget(kept.origin)  # nobody has listed what has come into the array
         elif listing is None or (before is not None and before.kind == DIRECTORY):
             self._memory.forget_below(path)
+
+    def close(self) -> None:
+        """Wait a moment for what is being stored."""
+        self._archive.close()
 
     @contextlib.contextmanager
     def _loads(self) -> Iterator[int]:
@@ -221,9 +219,29 @@ class Catalogue:
         if self.found(directory, wait=wait).kind != DIRECTORY:
             raise NotADirectory(directory)
         kept = self._memory.find(directory)  # listed with the array above it
-        if kept is None and not wait:
+        if kept is not None:
+            return kept
+        if not wait:
             raise WouldBlock(self._name)
-        return kept or self._fetch(directory)
+        kept = self._flights.run(("recall", directory), lambda: self._recalled(directory))
+        if kept is None:
+            return self._fetch(directory)
+        return kept if self._is_fresh(kept) else self._renewed(kept, wait=wait)
+
+    def _recalled(self, directory: str) -> Kept | None:
+        """What an earlier process has listed, as if this one had."""
+        with self._loads() as start:
+            doubts = self._doubts
+            kept = self._archive.load(directory)
+            with self._lock:
+                landed = self._memory.find(directory)
+                if kept is None or landed is not None:
+                    return landed
+                kept.is_trusted = kept.is_trusted and doubts == self._doubts
+                self._memory.keep(kept)
+                for change in self._own[start:]:
+                    self._apply(change)
+                return self._memory.find(directory)
 
     def _renewed(self, kept: Kept, *, wait: bool) -> Kept:
         """What is remembered, asked for again: an old answer is better than none."""
@@ -233,40 +251,27 @@ class Catalogue:
             return self._fetch(kept.origin)
         except Transient as error:
             kept.retry_s = time.monotonic() + STALE_RETRY_S
-            self._report("stale", "listings are answered from memory (%s)", error)
+            self._lister.report("stale", "listings are answered from memory (%s)", error)
             return kept
 
     def _fetch(self, origin: str) -> Kept:
-        return self._flights.run(("list", origin), lambda: self._load(origin), self._wait_s)
+        return self._flights.run(
+            ("list", origin), lambda: self._load(origin), self._wait_s, after=self._archive.save
+        )
 
     def _load(self, origin: str) -> Kept:
         landed = self._memory.find(origin)  # by another flight, after this caller had looked
         if landed is not None and landed.origin == origin and self._is_young(landed):
             return landed
         with self._loads() as start:
-            kept = self._fetched(origin)
+            try:
+                kept = self._lister.fetched(origin)
+            except (NotFound, NotADirectory):
+                self._check_above(origin)
+                raise
             self._compare(self._keep(kept, start), kept)
-        with self._lock:
-            self._reported.discard("stale")
+        self._lister.report_again("stale")
         return kept
-
-    def _fetched(self, origin: str) -> Kept:
-        """The listing of a directory, or of an array, from the source."""
-        try:
-            entries = self._sifted(origin, self._fetcher.scan(origin))
-            listings = {"": Listing(entries)}
-            is_array = bool(store_of(origin)) and any(listings[""].get(mark) for mark in _ARRAY_MARKS)
-            inner = [entry.name for entry in entries if entry.kind == DIRECTORY]
-            if is_array and inner:
-                listings |= self._fetcher.tree(
-                    origin, inner, lambda at, entries: Listing(self._sifted(join(origin, at), entries))
-                )
-        except AccessDenied:
-            listings, is_array = {}, False
-        except (NotFound, NotADirectory):
-            self._check_above(origin)
-            raise
-        return Kept(origin, listings, is_array=is_array)
 
     def _compare(self, before: Kept | None, kept: Kept) -> None:
         """Announce what has changed since the last listing."""
@@ -285,6 +290,7 @@ class Catalogue:
         kept = self._memory.find(above)
         with contextlib.suppress(NotFound, NotADirectory):
             self._fetch(above if kept is None else kept.origin)
+        self._archive.forget(origin)
         self._memory.forget(origin)
 
     def _object(self, path: str, *, wait: bool) -> Found:
@@ -317,32 +323,3 @@ class Catalogue:
         kept = Kept(path, {"": Listing(entries)})
         self._objects.keep(kept)
         return kept
-
-    def _sifted(self, directory: str, entries: list[Found]) -> list[Found]:
-        """A listing without names that no path can have, and without those that are never shown."""
-        unique: dict[str, Found] = {}
-        odd = []
-        for entry in entries:
-            if not is_sound(entry.name):
-                odd.append(entry.name)
-            elif not _is_internal(entry.name) and (
-                entry.name not in unique or entry.kind == DIRECTORY  # an object store may have both
-            ):
-                unique[entry.name] = entry
-        if odd:
-            message = "%d names in %r cannot be shown, such as %.80r"
-            self._report(f"odd {directory}", message, len(odd), directory, min(odd))
-        return list(unique.values())
-
-    def _report(self, subject: str, message: str, *details: object) -> None:
-        """A warning, once for each subject."""
-        with self._lock:
-            if subject in self._reported or len(self._reported) >= _MANY_CHANGES:
-                return
-            self._reported.add(subject)
-        _log.warning(f"layer %s: {message}", self._name, *details)
-
-
-def _is_internal(name: str) -> bool:
-    """True for what the layer itself puts beside the files: half-sent ones, and marks of directories."""
-    return name == DIRECTORY_MARK or name.startswith(UPLOAD_PREFIX)

@@ -26,13 +26,20 @@ class SingleFlight:
         self._lock = threading.Lock()
         self._flights: dict[Hashable, Future[Any]] = {}
 
-    def run(self, key: Hashable, work: Callable[[], T], wait_s: float | None = None) -> T:
+    def run(
+        self,
+        key: Hashable,
+        work: Callable[[], T],
+        wait_s: float | None = None,
+        after: Callable[[T], object] | None = None,
+    ) -> T:
         """The result of ``work()``, or of the call for the same ``key`` that is under way.
 
         Args:
             key: Names the result.
             work: Called by one of those who ask; on a thread of its own if there is a time limit.
             wait_s: How long this caller waits at most; None for as long as the work takes.
+            after: Called with the result when those who wait for it have it.
 
         Raises:
             DeadlineExceeded: There was no result in time; the work goes on.
@@ -43,7 +50,7 @@ class SingleFlight:
             if future is None:
                 future = self._flights[key] = Future()
         if leads:
-            self._launch(key, future, work, apart=wait_s is not None)
+            self._launch(lambda: self._fly(key, future, work, after), apart=wait_s is not None)
         try:
             error = future.exception(wait_s)
         except TimeoutError:
@@ -53,26 +60,32 @@ class SingleFlight:
             raise copy.copy(error)
         return future.result()
 
-    def _launch(self, key: Hashable, future: Future[T], work: Callable[[], T], *, apart: bool) -> None:
+    def _launch(self, fly: Callable[[], None], *, apart: bool) -> None:
         if not apart:
-            self._fly(key, future, work)
+            fly()
             return
         try:
-            threading.Thread(
-                target=self._fly, args=(key, future, work), name="copickfs-flight", daemon=True
-            ).start()
+            threading.Thread(target=fly, name="copickfs-flight", daemon=True).start()
         except RuntimeError:  # no thread to be had
-            self._fly(key, future, work)
+            fly()
 
-    def _fly(self, key: Hashable, future: Future[T], work: Callable[[], T]) -> None:
+    def _fly(
+        self,
+        key: Hashable,
+        future: Future[T],
+        work: Callable[[], T],
+        after: Callable[[T], object] | None,
+    ) -> None:
         try:
             result = work()
         except BaseException as error:  # noqa: BLE001 - it is handed to those who wait
             self._land(key)
             future.set_exception(error)
-        else:
-            self._land(key)
-            future.set_result(result)
+            return
+        self._land(key)
+        future.set_result(result)
+        if after is not None:
+            after(result)
 
     def _land(self, key: Hashable) -> None:
         with self._lock:

@@ -16,6 +16,8 @@ from copickfs.layers.localwrite import WritableLocalLayer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from copickfs.index import Database
+    from copickfs.index.listings import ListingStore
     from copickfs.layers.base import Layer
 
 
@@ -29,6 +31,7 @@ class BuildContext(NamedTuple):
         writable: Names of the layers that may be written.
         write_strategy: ``write_strategy`` of the configuration.
         journal_directory: Where what is to be sent to remote layers is kept; None for the default.
+        database: The index, where the listings of remote layers are kept for the next process; or None.
     """
 
     watch: bool = False
@@ -37,6 +40,7 @@ class BuildContext(NamedTuple):
     writable: frozenset[str] = frozenset()
     write_strategy: str = "default"
     journal_directory: str | None = None
+    database: Database | None = None
 
 
 class LayerKind(Protocol):
@@ -87,6 +91,7 @@ def _build_filesystem(config: Any, context: BuildContext) -> Layer:
         immutable=config.immutable,
         timeout_s=config.timeout,
         on_unavailable=config.on_unavailable,
+        listing_store=_listing_store(config, context),
     )
 
 
@@ -104,7 +109,23 @@ def _build_writable_remote(config: Any, context: BuildContext) -> Layer:
         immutable=config.immutable,
         timeout_s=config.timeout,
         on_unavailable=config.on_unavailable,
+        listing_store=_listing_store(config, context),
     )
+
+
+def _build_database(config: Any, _context: BuildContext) -> Layer:
+    from copickfs.layers.database import SQLiteDBLayer
+
+    return SQLiteDBLayer(config)
+
+
+def _listing_store(config: Any, context: BuildContext) -> ListingStore | None:
+    if context.database is None:
+        return None
+    from copickfs.index.listings import ListingStore
+    from copickfs.layers.identity import listing_key
+
+    return ListingStore(context.database, listing_key(config.root, config.fs_args))
 
 
 def _refuse(config: Any, _context: BuildContext) -> Layer:
@@ -118,5 +139,5 @@ _BUILT_IN: dict[str, Callable[[Any, BuildContext], Layer]] = {
     "filesystem": _build_filesystem,
     "cryoet_data_portal": _refuse,
     "cache": _refuse,
-    "sqlite_db": _refuse,
+    "sqlite_db": _build_database,
 }

@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from copickfs.index.columns import Columns
 from copickfs.layers.sources import DIRECTORY, Found
 from copickfs.paths import join, split, store_of
 
@@ -41,6 +42,18 @@ class Listing:
         self._sizes_bytes = array("q", (e.size_bytes for e in ordered))
         self._mtimes_ns = array("q", (e.mtime_ns for e in ordered))
         self._etags = tuple(e.etag for e in ordered) if any(e.etag for e in ordered) else None
+
+    @classmethod
+    def from_columns(cls, columns: Columns) -> Listing:
+        """The listing that has these columns, whose names are in order."""
+        listing = object.__new__(cls)
+        names, listing._kinds, listing._sizes_bytes, listing._mtimes_ns, listing._etags = columns
+        listing._names = tuple(sys.intern(name) if len(name) <= _INTERNED_BYTES else name for name in names)
+        return listing
+
+    def columns(self) -> Columns:
+        """The same in columns, not to be changed."""
+        return Columns(self._names, self._kinds, self._sizes_bytes, self._mtimes_ns, self._etags)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -98,19 +111,21 @@ class Kept:
         is_array: True if all directories below ``origin`` are listed.
 
     Attributes:
+        asked_ns: When the source was asked, ns since the epoch; 0 if it was not asked by this process.
         fetched_s: Monotonic time at which it was asked for.
         is_trusted: False once the source was seen to differ.
         retry_s: Monotonic time before which the source is not asked again, after it failed to answer.
         size: Number of entries.
     """
 
-    __slots__ = ("fetched_s", "is_array", "is_trusted", "listings", "origin", "retry_s", "size")
+    __slots__ = ("asked_ns", "fetched_s", "is_array", "is_trusted", "listings", "origin", "retry_s", "size")
 
     def __init__(self, origin: str, listings: dict[str, Listing], *, is_array: bool = False) -> None:
         self.origin = origin
         self.listings = listings
         self.is_array = is_array
         self.is_trusted = True
+        self.asked_ns = 0
         self.fetched_s = time.monotonic()
         self.retry_s = 0.0
         self.size = sum(len(listing) + 1 for listing in listings.values()) + 1

@@ -85,6 +85,11 @@ class LocalLayer(BaseLayer):
         """True if its calls never wait for a network."""
         return not self._patient
 
+    @property
+    def watches_more(self) -> bool:
+        """True if what happens in a directory is announced once somebody has looked into it."""
+        return self._watcher is not None and not self._watcher.is_saturated
+
     def connect(self) -> None:
         """Check the root; see `Layer.connect`. A root on a network file system is never asked inline."""
         fs_type = mounts.type_of_device(self._root.connect())

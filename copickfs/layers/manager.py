@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import ConfigError, Transient
+from copickfs.layers.database import SQLiteDBLayer
 from copickfs.layers.kinds import BuildContext, build_layer
 
 if TYPE_CHECKING:
@@ -41,12 +42,13 @@ class LayerManager:
         self.default_write_layer: str | None = config.default_write_layer
         self.layers: OrderedDict[str, Layer] = OrderedDict()
         self.cache_layer: Layer | None = None
-        self.db_layer: Layer | None = None
-        for section in (config.cache_config, config.db_config):
-            if section is not None and section.layer_name not in config.layers:
-                self._build(section, context or BuildContext())
+        self.db_layer: SQLiteDBLayer | None = None
+        if config.cache_config is not None and config.cache_config.layer_name not in config.layers:
+            self._build(config.cache_config, context or BuildContext())
         for name in config.layers:
             self.layers[name] = self._build(self.configs[name], context or BuildContext())
+        if config.db_config is not None:
+            self.db_layer = self._database(config.db_config)
 
     def __repr__(self) -> str:
         return f"<LayerManager {' > '.join(layer.name for layer in self.get_layers_by_priority())}>"
@@ -65,6 +67,10 @@ class LayerManager:
     def get_layers_by_priority(self) -> list[Layer]:
         """The layers, highest priority first; among equals the order of the configuration decides."""
         return sorted(self.layers.values(), key=lambda layer: -layer.priority)
+
+    def get_data_layers(self) -> list[Layer]:
+        """The layers that hold a part of the tree, highest priority first."""
+        return [layer for layer in self.get_layers_by_priority() if self.configs[layer.name].is_data]
 
     def connect_layers(self, *, tolerate_outages: bool = False) -> list[tuple[Layer, Transient]]:
         """Check that every layer can be reached.
@@ -105,6 +111,12 @@ class LayerManager:
         """Close every layer. Idempotent."""
         for layer in self.layers.values():
             layer.close()
+
+    def _database(self, config: Any) -> SQLiteDBLayer:
+        layer = self.layers.get(config.layer_name) or self._build(config, BuildContext())
+        assert isinstance(layer, SQLiteDBLayer)  # noqa: S101 -- what its configuration makes
+        layer.set_layer_manager(self)
+        return layer
 
     def _build(self, layer_config: Any, context: BuildContext) -> Layer:
         try:

@@ -3,7 +3,8 @@
 * `copickfs.layers.sources`: one module for each way of asking; tells an absence from an outage
 * `copickfs.layers.guard`, `breaker`: time limits, bounded threads, retries, the state of the layer
 * `copickfs.layers.connection`: the session, and all calls through the guard
-* `copickfs.layers.listings`, `catalogue`: what is remembered, and when it is believed
+* `copickfs.layers.lister`, `listings`, `catalogue`: what is remembered, and when it is believed
+* `copickfs.layers.archive`: what of that is kept in the index for the next process
 * `copickfs.layers.remotefile`: an open file
 
 fsspec and its implementations are imported by `FsspecLayer.connect` or the first call.
@@ -19,6 +20,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import AccessDenied, ConfigError, IsADirectory, WouldBlock
+from copickfs.layers.archive import ListingArchive
 from copickfs.layers.base import BaseLayer
 from copickfs.layers.catalogue import Catalogue
 from copickfs.layers.connection import Connection
@@ -30,6 +32,7 @@ from copickfs.model import BLOCK_BYTES, Entry, Health, Statistics
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from copickfs.index.listings import ListingStore
     from copickfs.layers.listings import Listing
     from copickfs.model import ByteRange
 
@@ -63,7 +66,11 @@ class FsspecLayer(BaseLayer):
         immutable: The source never changes: a listing is believed for ever.
         timeout_s: Silence after which a call is given up.
         on_unavailable: ``"wait"`` or ``"error"``.
+        listing_store: Where its listings outlive this process.
     """
+
+    believes_stored = True
+    """What an earlier process has listed is an answer while it is younger than ``ttl_s``."""
 
     def __init__(  # noqa: PLR0913 - the keys of the configuration
         self,
@@ -77,6 +84,7 @@ class FsspecLayer(BaseLayer):
         immutable: bool = False,
         timeout_s: float = 20.0,
         on_unavailable: str = "wait",
+        listing_store: ListingStore | None = None,
     ) -> None:
         super().__init__(name, priority, read_only=read_only, on_unavailable=on_unavailable)
         self._shown_root = shown_url(root_url).rstrip("/")
@@ -84,7 +92,10 @@ class FsspecLayer(BaseLayer):
         self._connection = Connection(name, root_url, fs_args or {}, timeout_s)
         self._callbacks: list[Callable[[str], None]] = []
         believed_s = math.inf if immutable else ttl_s
-        self._catalogue = Catalogue(name, self._connection, believed_s, 1.25 * timeout_s, self._announce)
+        archive = ListingArchive(name, listing_store, is_believed=self.believes_stored)
+        self._catalogue = Catalogue(
+            name, self._connection, believed_s, 1.25 * timeout_s, self._announce, archive
+        )
         self.owner = (os.getuid(), os.getgid())
 
     def connect(self) -> None:
@@ -104,6 +115,7 @@ class FsspecLayer(BaseLayer):
     def close(self) -> None:
         """See `Layer.close`."""
         self._connection.close()
+        self._catalogue.close()
 
     def stat(self, path: str) -> Entry:
         """See `Layer.stat`. Costs no request once the directory is listed."""

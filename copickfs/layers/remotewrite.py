@@ -6,6 +6,10 @@ was asked for. A file that is to be written in place is shown through this layer
 on; the source has nothing of it before the first `flush`. With ``default`` a change is at the source when
 a call returns. With ``cache_and_propagate`` it stands, fsynced, in the journal, and is sent behind.
 
+Listings that an earlier process has left in the index only stand in while the source is out of reach: this
+process asks before it believes one. What is written is taken out of them before it is acknowledged, so
+that they never take it for absent (`copickfs.layers.archive`).
+
 Modes, owners and times are accepted and forgotten: the sources keep none, or none that this could set
 and read back everywhere. On object stores an empty object keeps a directory that was made.
 """
@@ -32,8 +36,9 @@ from copickfs.errors import (
 from copickfs.layers.backlog import Backlog
 from copickfs.layers.changes import Changes
 from copickfs.layers.draft import RemoteWritableFile, new_entry
+from copickfs.layers.identity import journal_name
 from copickfs.layers.journal import Journal
-from copickfs.layers.journalplace import default_journal_directory, journal_name
+from copickfs.layers.journalplace import default_journal_directory
 from copickfs.layers.journalrecord import MKDIR, RENAME, RMDIR, UNLINK, Record
 from copickfs.layers.propagation import Propagation
 from copickfs.layers.publishing import Publishing
@@ -68,6 +73,7 @@ class WritableFsspecLayer(FsspecLayer):
     """
 
     prompt = False
+    believes_stored = False
 
     def __init__(
         self,

@@ -121,6 +121,11 @@ class Watcher:
                 return True
         return False
 
+    @property
+    def is_saturated(self) -> bool:
+        """True once no more directories can be watched."""
+        return self._saturated
+
     def forget(self, path: str) -> None:
         """The layer itself has removed the directory ``path``."""
         with self._lock:

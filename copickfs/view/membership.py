@@ -26,7 +26,7 @@ from copickfs.layers.base import LISTED_TTL_S
 from copickfs.view.marks import Marks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from copickfs.layers.base import Layer
     from copickfs.model import Entry
@@ -82,6 +82,7 @@ class Membership:
         self.news = 0
         self.changes = 0
         self._lock = threading.Lock()
+        self._listeners: list[Callable[[str], None]] = []
         for layer in layers:
             layer.subscribe(self.announce)
 
@@ -169,6 +170,22 @@ class Membership:
             path: A path of the tree.
             directory: It was a directory, or is one now.
         """
+        self._forget_changed(path, directory=directory)
+        self.touched(path)
+
+    def touched(self, path: str) -> None:
+        """This process itself has changed something of ``path``, which is what it was all the same."""
+        for callback in self._listeners:
+            callback(path)
+
+    def subscribe_own(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback(path)`` (from any thread) after this process itself has changed ``path``.
+
+        What a layer announces are the changes that others make.
+        """
+        self._listeners.append(callback)
+
+    def _forget_changed(self, path: str, *, directory: bool) -> None:
         if not directory and path not in self._known:
             return
         with self._lock:

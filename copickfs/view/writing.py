@@ -193,7 +193,7 @@ class Writer:
         with self._locks.changing(path):
             place, found = self._own(path)
             entry = place.layer.change(place.path, change)
-            self._completion.touch(path)
+            self._touch(path)
             return Found(entry, place.member, found.ttl_s)
 
     def set_xattr(self, path: str, name: str, value: bytes, flags: int = 0) -> None:
@@ -258,6 +258,10 @@ class Writer:
         self.whiteouts.discard(layer, partial.place(store))
         self._stores.forget(store, layer)
 
+    def _touch(self, path: str) -> None:
+        self._completion.touch(path)
+        self.view.membership.touched(path)
+
     def _new(self, path: str) -> Place:
         self._check_free(path)
         return self.places.prepare(path, self.places.target(path))
@@ -295,7 +299,7 @@ class Writer:
     def _opened(
         self, file: WritableFile, path: str, finish: Callable[[str], None] | None = None
     ) -> WritableFile:
-        return OpenFile(file, path, self._locks, self._stores, self._completion.touch, finish)
+        return OpenFile(file, path, self._locks, self._stores, self._touch, finish)
 
 
 def _is_prompt(layer: Layer) -> bool:

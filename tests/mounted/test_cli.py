@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from tests.mounted.conftest import Demo
     from tests.sandbox import Run, Sandbox
 
-COMMANDS = ["mount", "umount", "status", "flush", "materialize", "run", "check", "demo"]
+COMMANDS = [
+    "mount", "umount", "status", "find", "search", "index", "flush", "materialize", "run", "check", "demo",
+]  # fmt: skip
 
 
 def test_version_and_help(copickfs: Run) -> None:

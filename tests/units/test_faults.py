@@ -79,6 +79,7 @@ ERRNOS = {
     errors.Stale: errno.ESTALE,
     errors.Unavailable: errno.EIO,
     errors.DeadlineExceeded: errno.ETIMEDOUT,
+    errors.IndexUnavailable: errno.EIO,
     errors.WouldBlock: errno.EAGAIN,
     errors.LayerError: errno.EIO,
     errors.Transient: errno.EIO,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copickfs.layers.conflicts import conflict_path
+from copickfs.layers.identity import journal_name
 from copickfs.layers.journal import Journal
-from copickfs.layers.journalplace import journal_name
 from copickfs.layers.journalrecord import MKDIR, PUT, RENAME, UNLINK, Damaged, Record, digest_of_file
 from copickfs.layers.overlay import Overlay, Shown
 from copickfs.layers.sources.writing import Version

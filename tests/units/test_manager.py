@@ -2,21 +2,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from copickfs import LayerManager
 from copickfs.config import parse
-from copickfs.errors import ConfigError
+from copickfs.errors import ConfigError, NotFound
 from copickfs.layers.local import LocalLayer
 from copickfs.virtual.control import copick_config_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
+    from copickfs.entities import EntityRecord
 
-def stack(tmp_path: Path, **layers: dict[str, object]) -> dict[str, object]:
+
+def stack(tmp_path: Path, **layers: dict[str, object]) -> dict[str, Any]:
     for name, layer in layers.items():
         layer.setdefault("config_type", "filesystem")
         if layer["config_type"] == "filesystem":
@@ -57,7 +61,6 @@ def test_among_equal_priorities_the_order_of_layers_decides(tmp_path: Path) -> N
     [
         {"config_type": "cryoet_data_portal", "dataset_ids": [10301]},
         {"config_type": "cache", "root": "cache"},
-        {"config_type": "sqlite_db", "db_path": "index.db"},
     ],
 )
 def test_kinds_of_later_versions_are_accepted_and_refused_when_mounted(
@@ -66,6 +69,91 @@ def test_kinds_of_later_versions_are_accepted_and_refused_when_mounted(
     config = parse(stack(tmp_path, disk={}, later=layer), base_directory=tmp_path, file="c.json")
     with pytest.raises(ConfigError, match=r"^c.json: layer_configs.later.config_type: .*leave 'later' out"):
         LayerManager(config)
+
+
+@pytest.mark.parametrize("is_layer", [True, False])
+def test_the_index_is_a_layer_without_a_part_of_the_tree(tmp_path: Path, is_layer: bool) -> None:
+    document = stack(tmp_path, disk={})
+    section = {"config_type": "sqlite_db", "db_path": str(tmp_path / "index.db"), "layer_name": "db"}
+    if is_layer:
+        document["layers"].append("db")
+        document["layer_configs"]["db"] = section
+    else:
+        document["db_config"] = section
+    manager = LayerManager(parse(document, base_directory=tmp_path))
+    database = manager.db_layer
+    assert database is not None
+    assert database.layer_manager is manager
+    assert [layer.name for layer in manager.get_data_layers()] == ["disk"]
+    assert ("db" in manager.layers) == is_layer
+    with pytest.raises(NotFound):
+        database.stat("")
+    with pytest.raises(ConfigError, match="the index is not open"):
+        database.search("ribosome")
+    told: list[object] = []
+    database.attach(Recorder(told))
+    run = SimpleNamespace(name="TS_1")
+    made = {"run": run, "user_id": "u", "session_id": "s", "pickable_object_name": "o"}
+    database.update_run_index("disk", run)
+    database.update_picks_index("disk", SimpleNamespace(**made))
+    database.update_mesh_index("disk", SimpleNamespace(**made))
+    database.update_filaments_index("disk", SimpleNamespace(**made))
+    spacing = SimpleNamespace(run=run, voxel_size=10.0)
+    tomogram = SimpleNamespace(voxel_spacing=spacing, tomo_type="wbp")
+    database.update_voxel_spacing_index("disk", spacing)
+    database.update_tomogram_index("disk", tomogram)
+    database.update_features_index("disk", SimpleNamespace(tomogram=tomogram, feature_type="x"))
+    database.update_object_index("disk", SimpleNamespace(name="ribosome"))
+    volume = {"run": run, "voxel_size": 10.0, "user_id": "u", "session_id": "s", "name": "n"}
+    for kind in ("is_multilabel", "is_instance", "is_panoptic", ""):
+        kinds = {each: each == kind for each in ("is_multilabel", "is_instance", "is_panoptic")}
+        database.update_segmentation_index("disk", SimpleNamespace(**volume, **kinds))
+    assert told == [
+        "ExperimentRuns/TS_1",
+        "ExperimentRuns/TS_1/Picks/u_s_o.json",
+        "ExperimentRuns/TS_1/Meshes/u_s_o.glb",
+        "ExperimentRuns/TS_1/Filaments/u_s_o.json",
+        "ExperimentRuns/TS_1/VoxelSpacing10.000",
+        "ExperimentRuns/TS_1/VoxelSpacing10.000/wbp.zarr",
+        "ExperimentRuns/TS_1/VoxelSpacing10.000/wbp_x_features.zarr",
+        "Objects/ribosome.zarr",
+        "ExperimentRuns/TS_1/Segmentations/10.000_u_s_n-multilabel.zarr",
+        "ExperimentRuns/TS_1/InstanceSegmentations/10.000_u_s_n.zarr",
+        "ExperimentRuns/TS_1/PanopticSegmentations/10.000_u_s_n.zarr",
+        "ExperimentRuns/TS_1/Segmentations/10.000_u_s_n.zarr",
+    ]
+    told.clear()
+    database.search("words", ["picks"])
+    database.search(run="TS_1")
+    database.find_objects(user="u")
+    database.query()
+    database.start_indexing(full=True)
+    assert told == [
+        ("words", ["picks"], None), {"run": "TS_1"}, {"user": "u"}, {"type": "runs"}, (True, None),
+    ]  # fmt: skip
+
+
+class Recorder:
+    """Stands where the catalog does, and notes what it is asked."""
+
+    def __init__(self, told: list[object]) -> None:
+        self._told = told
+
+    def find_objects(self, **criteria: object) -> dict[str, list[EntityRecord]]:
+        self._told.append(criteria)
+        return {"runs": []}
+
+    def search(
+        self, query: str, object_types: Collection[str] | None = None, limit: int | None = None
+    ) -> dict[str, list[EntityRecord]]:
+        self._told.append((query, object_types, limit))
+        return {}
+
+    def index(self, *, full: bool = False, layer: str | None = None) -> None:
+        self._told.append((full, layer))
+
+    def changed(self, path: str) -> None:
+        self._told.append(path)
 
 
 def test_an_unreadable_root_names_file_key_and_remedy(tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""``copickfs index``: bring the index of a configuration up to date."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from copickfs.cli.command import INTERRUPTED, Command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from copickfs.indexing import Catalog, Summary
+
+    Progress = Callable[[int, int, int], None]
+
+INCOMPLETE = 3
+"""Exit status: something could not be read; what was known of it is kept."""
+
+_SHOWN = 10
+
+
+@click.command(cls=Command)
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--layer", metavar="L", help="Only what this layer has.")
+@click.option("--full", is_flag=True, help="Read everything again, also what has not changed.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
+def index(config: Path, layer: str | None, *, full: bool, quiet: bool) -> None:
+    """Bring the index of CONFIG up to date: what `copickfs find` and `copickfs search` answer from.
+
+    A run that is interrupted is gone on with by the next one. A mount keeps its index up to date by
+    itself. The exit status is 3 if something could not be read.
+    """
+    from copickfs.cli.catalogs import connected, open_configuration
+
+    _follow_daemon()
+    stop = threading.Event()
+    with open_configuration(config, must_index=True) as opened:
+        connected(opened.manager)
+        if layer is not None:
+            opened.manager.get_layer(layer)  # or a message that says which there are
+        if full:
+            opened.manager.refresh_all()
+        begun_s = time.monotonic()
+        with _stopping(stop), _shown(quiet=quiet) as progress:
+            summary = opened.catalog.index(full=full, layer=layer, progress=progress, stop=stop)
+        if not quiet:
+            _report(opened.catalog, summary, time.monotonic() - begun_s)
+        _end(summary, stop)
+
+
+def _end(summary: Summary, stop: threading.Event) -> None:
+    for path, reason in summary.skipped[:_SHOWN]:
+        click.echo(f"copickfs: {path or '/'}: not read: {reason}", err=True)
+    if len(summary.skipped) > _SHOWN:
+        click.echo(f"copickfs: {len(summary.skipped)} directories were not read", err=True)
+    if stop.is_set():
+        click.echo("copickfs: stopped; the next run goes on from here", err=True)
+        sys.exit(INTERRUPTED)
+    if summary.skipped:
+        sys.exit(INCOMPLETE)
+
+
+def _report(catalog: Catalog, summary: Summary, took_s: float) -> None:
+    from copickfs.cli.table import duration, size
+
+    state = catalog.state()
+    database = None if catalog.database is None else catalog.database.path
+    rate = summary.entities / took_s if took_s else 0.0
+    click.echo(f"{summary.entities} entities seen in {duration(took_s)} ({rate:,.0f} a second)")
+    if state is not None and database is not None:
+        stored = size(database.stat().st_size)
+        click.echo(f"{state.entities} entities in {database} ({stored})")
+
+
+@contextlib.contextmanager
+def _stopping(stop: threading.Event) -> Iterator[None]:
+    """Signals end the run in order."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _shown(*, quiet: bool) -> Iterator[Progress | None]:
+    """A progress bar on standard error, where that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[entities]}"),
+        TimeElapsedColumn(), console=Console(stderr=True),
+    )  # fmt: skip
+    begun_s = time.monotonic()
+    with bar:
+        task = bar.add_task("", total=None, entities="")
+
+        def progress(entities: int, runs: int, runs_done: int) -> None:
+            rate = entities / max(time.monotonic() - begun_s, 1e-9)
+            told = f"{entities:,} entities, {rate:,.0f} a second"
+            bar.update(task, total=runs, completed=runs_done, entities=told)
+
+        yield progress
+
+
+def _follow_daemon() -> None:
+    """End with the daemon that has started this, also when it is killed."""
+    parent = os.environ.pop("COPICKFS_INDEX_PARENT", None)
+    if parent is None:
+        return
+    from copickfs.daemon.kernel import end_with_parent
+
+    end_with_parent(signal.SIGTERM)
+    if os.getppid() != int(parent):
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,90 @@
+"""The index of one mount, as far as the daemon's life is concerned. Never a reason not to mount."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from copickfs.errors import IndexUnavailable
+from copickfs.indexing import Catalog, key_of, open_index
+from copickfs.indexing.keeper import Keeper
+from copickfs.indexing.runner import Runner
+
+if TYPE_CHECKING:
+    from copickfs.index import Database
+    from copickfs.layers.manager import LayerManager
+    from copickfs.view import View
+
+_log = logging.getLogger(__name__)
+
+INTERVAL_S = 3600.0
+"""Time between two runs where no index is configured."""
+
+FIRST_S = 10.0
+"""How long after the start a run is made that is due: many a mount does not live so long."""
+
+
+class IndexOfMount:
+    """Opens the index, keeps it, and lets go of it, in this order.
+
+    Args:
+        config: The configuration.
+        config_file: Its path.
+
+    Attributes:
+        database: Where it is; None if it cannot be used.
+        keeper: Keeps it; None before `attach`, and if it cannot be used.
+    """
+
+    def __init__(self, config: Any, config_file: str) -> None:
+        self._config = config
+        self._config_file = config_file
+        self._fault = ""
+        self.keeper: Keeper | None = None
+        self.database: Database | None = None
+        try:
+            self.database = open_index(config)
+        except IndexUnavailable as error:
+            self._fault = str(error)
+            _log.warning("the index cannot be used: %s; the mount goes on without it", error)
+
+    def attach(self, view: View, manager: LayerManager) -> None:
+        """The tree whose index it is."""
+        catalog = Catalog(view, self.database, key_of(manager))
+        if manager.db_layer is not None:
+            manager.db_layer.attach(catalog)
+        if self.database is None:
+            return
+        interval_s = self._interval_s()
+        first_s = FIRST_S if interval_s is None else min(FIRST_S, interval_s)
+        self.keeper = Keeper(catalog, Runner(self._config_file), interval_s, first_s)
+
+    def start(self) -> None:
+        """Begin to keep it."""
+        if self.keeper is not None:
+            self.keeper.start()
+
+    def end(self) -> None:
+        """Change nothing in it any more. Idempotent."""
+        if self.keeper is not None:
+            self.keeper.close()
+
+    def close(self) -> None:
+        """Let go of the database. Idempotent."""
+        if self.database is not None:
+            self.database.close()
+
+    def document(self) -> dict[str, Any]:
+        """The keys about the index in ``docs/status.md``. From memory."""
+        if self.keeper is not None:
+            return self.keeper.document()
+        return {
+            "database": None, "entities": 0, "indexed_ns": 0, "indexing": False, "pending": 0,
+            "message": self._fault,
+        }  # fmt: skip
+
+    def _interval_s(self) -> float | None:
+        config = self._config.db_config
+        if config is None:
+            return INTERVAL_S
+        return float(config.index_interval) if config.auto_index else None

@@ -1,0 +1,25 @@
+"""The index: an SQLite database of listings and entities. Knows nothing of layers.
+
+Concurrency: any number of threads and processes use one database. It is in WAL mode, so that readers
+see one state and wait for nobody; writers take turns, across processes, by SQLite's own lock, in short
+transactions (`Database.writing`). Each thread reads by a connection of its own. Whatever goes wrong is
+raised as `copickfs.errors.IndexUnavailable`, and the caller goes on without the index.
+"""
+
+from copickfs.index.database import Database
+from copickfs.index.entitytable import EntityTable, StackState
+from copickfs.index.opening import in_memory, open_database, rebuild
+from copickfs.index.queries import Criteria, Queries
+from copickfs.index.stack import stack_key
+
+__all__ = [
+    "Criteria",
+    "Database",
+    "EntityTable",
+    "Queries",
+    "StackState",
+    "in_memory",
+    "open_database",
+    "rebuild",
+    "stack_key",
+]

@@ -1,0 +1,176 @@
+"""Opening the database of the index, whatever is found in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+from copickfs.errors import IndexUnavailable
+from copickfs.index.database import BUSY_S, Database
+from copickfs.index.schema import APPLICATION_ID, MIGRATIONS, TABLES, VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+OPEN_BUSY_S = 2.0
+"""How long opening waits for another process: a mount waits for it."""
+
+_COMPANIONS = ("", "-wal", "-shm")
+
+
+def open_database(path: Path, *, busy_s: float = BUSY_S) -> Database:
+    """Open the index at ``path``, made if it is not there.
+
+    A file that is damaged, no database, or of an older version that cannot be brought up to date is
+    renamed to ``<name>.damaged`` (or ``.old``) and made anew, with a WARNING. One of a newer version, or
+    another program's, is left alone, and a database beside it is used.
+
+    Raises:
+        IndexUnavailable: It cannot be made, read or written, or another process keeps it locked.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _turn(path):
+            return _opened(path, busy_s)
+    except OSError as error:
+        raise IndexUnavailable(f"{error.filename or path}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise IndexUnavailable(f"{path}: {error}") from error
+
+
+def in_memory() -> Database:
+    """An empty database in memory."""
+    database = Database(None)
+    with database.reading() as connection:
+        connection.executescript(TABLES)
+    return database
+
+
+def _opened(path: Path, busy_s: float) -> Database:
+    try:
+        state = _state(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):  # locked, no permission, no room
+            raise
+        _set_aside(path, "damaged", str(error))
+        state = _state(path)
+    if state == "foreign":
+        beside = path.with_name(f"{path.name}.v{VERSION}")
+        _log.warning(
+            "the index %s was made by a newer version of copickfs, or by another program; %s is used instead",
+            path, beside.name,
+        )  # fmt: skip
+        path = beside
+        if _state(path) == "foreign":
+            raise IndexUnavailable(f"{path}: is of another program, too; name another 'db_path'")
+    elif state == "old":
+        _set_aside(path, "old", "it is of an older version")
+        _state(path)
+    return Database(path, busy_s=busy_s)
+
+
+def _state(path: Path) -> str:
+    """Make the tables where there are none: ``"sound"``, ``"old"`` or ``"foreign"``."""
+    os.close(
+        os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    )  # what credentials may list is nobody else's business
+    connection = sqlite3.connect(str(path), timeout=OPEN_BUSY_S, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        is_empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        if is_empty and not version:
+            _make(connection)
+        elif application != APPLICATION_ID or version > VERSION:
+            return "foreign"
+        elif not _migrate(connection, version):
+            return "old"
+        connection.execute("COMMIT")
+        return "sound"
+    finally:
+        connection.close()
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    _execute_all(connection, TABLES)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> bool:
+    """Bring the tables up to date, in the transaction that is open; False if there is no way."""
+    while version < VERSION:
+        statements = MIGRATIONS.get(version)
+        if statements is None:
+            return False
+        _execute_all(connection, statements)
+        version += 1
+        connection.execute(f"PRAGMA user_version = {version}")
+    return True
+
+
+def _execute_all(connection: sqlite3.Connection, statements: str) -> None:
+    """Statement by statement: ``executescript`` would commit first."""
+    pending = ""
+    for line in statements.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            connection.execute(pending)
+            pending = ""
+
+
+def _set_aside(path: Path, suffix: str, reason: str) -> None:
+    kept = path.with_name(f"{path.name}.{suffix}")
+    for companion in _COMPANIONS:
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + companion).replace(kept.with_name(kept.name + companion))
+    _log.warning("the index %s cannot be used (%s): it is made anew; the file is kept as %s",
+                 path, reason, kept.name)  # fmt: skip
+
+
+def rebuild(database: Database) -> None:
+    """Make a database anew that SQLite has found damaged; the object stays, and is empty.
+
+    Raises:
+        IndexUnavailable: As `open_database`.
+    """
+    assert database.path is not None  # noqa: S101 -- nothing is read from a disk otherwise
+    try:
+        with _turn(database.path):
+            if not _is_sound(database.path):
+                _set_aside(database.path, "damaged", "SQLite's check has failed")
+            _state(database.path)
+    except OSError as error:
+        raise IndexUnavailable(f"{error.filename or database.path}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise IndexUnavailable(f"{database.path}: {error}") from error
+    database.renew()
+
+
+def _is_sound(path: Path) -> bool:
+    """False if SQLite's own check finds something: another process may have made it anew already."""
+    database = Database(path)
+    try:
+        return not database.problems() and not database.is_damaged
+    finally:
+        database.close()
+
+
+@contextlib.contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Only one process at a time makes, migrates or sets aside a database."""
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,7 @@
+"""Keeping the index of the merged tree, and asking it."""
+
+from copickfs.indexing.catalog import Catalog, criteria_of, types_of
+from copickfs.indexing.crawl import Summary
+from copickfs.indexing.place import key_of, open_index
+
+__all__ = ["Catalog", "Summary", "criteria_of", "key_of", "open_index", "types_of"]

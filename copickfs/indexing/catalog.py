@@ -1,0 +1,152 @@
+"""Finding and searching entities of a stack of layers: by the index, or, slower, without one.
+
+Without an index the tree is gone through once, into a database in memory, and that is asked: so the
+answers are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import TYPE_CHECKING, Any
+
+from copickfs.entities import EntityType
+from copickfs.errors import IndexUnavailable, UserError
+from copickfs.index import Criteria, EntityTable, Queries, in_memory
+from copickfs.indexing.crawl import Crawler, Summary
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Collection
+
+    from copickfs.entities import EntityRecord
+    from copickfs.index import Database, StackState
+    from copickfs.view import View
+
+    Answer = dict[str, list[EntityRecord]]
+
+_log = logging.getLogger(__name__)
+_IN_MEMORY = "memory"
+
+
+class Catalog:
+    """The index of one merged tree. Thread-safe.
+
+    Args:
+        view: The merged tree.
+        database: Where its entities are kept; None: nowhere.
+        key: Its stack in the database; see `copickfs.indexing.place.key_of`.
+
+    Attributes:
+        table: The entities that are kept; None if none are.
+        crawler: Keeps them; None if nobody does.
+    """
+
+    def __init__(self, view: View, database: Database | None, key: str) -> None:
+        self.view = view
+        self.database = database
+        self.key = key
+        self.table = None if database is None else EntityTable(database, key)
+        self.crawler = None if self.table is None else Crawler(view, self.table)
+
+    def __repr__(self) -> str:
+        return f"<Catalog of {self.view!r} in {self.database!r}>"
+
+    def find_objects(self, **criteria: Any) -> Answer:
+        """The entities that meet all criteria (specification, 7.2).
+
+        Args:
+            criteria: ``type`` (a word such as ``"picks"``, or several), ``run``, ``object``, ``user``,
+                ``session``, ``name``, ``voxel_size`` (Angstrom), ``layer``, ``segmentation_type``; see
+                `copickfs.index.Criteria`.
+
+        Returns:
+            For each kind that was asked for, its entities in the order of their paths.
+
+        Raises:
+            UserError: A criterion, or a kind of entities, is not known.
+            Transient: Without an index: a layer is out of reach.
+        """
+        wanted = criteria_of(**criteria)
+        return self._queries().find(wanted)
+
+    def search(
+        self, query: str, object_types: Collection[str] | None = None, limit: int | None = None
+    ) -> Answer:
+        """The entities in whose names all words of ``query`` are, the best first (specification, 7.3).
+
+        Args:
+            query: Words, ``"phrases"`` and ``begin*``; see `copickfs.index.Queries.search`.
+            object_types: Kinds of entities, such as ``["picks", "runs"]``; None for all.
+            limit: Most entities of each kind; None for all.
+
+        Raises:
+            UserError: A kind of entities is not known.
+            Transient: Without an index: a layer is out of reach.
+        """
+        types = None if object_types is None else types_of(object_types)
+        return self._queries().search(query, types, limit)
+
+    def index(
+        self,
+        *,
+        full: bool = False,
+        layer: str | None = None,
+        progress: Callable[[int, int, int], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Summary:
+        """Bring the index up to date (specification, 7.1).
+
+        Args:
+            full: Read everything again, also what has not changed.
+            layer: Only what this layer has.
+            progress: Called now and then with the numbers of entities, of runs, and of runs that are done.
+            stop: Set to end early; the next call goes on from there.
+
+        Raises:
+            IndexUnavailable: There is no index, or it cannot be written.
+        """
+        if self.crawler is None:
+            raise IndexUnavailable("there is no index")
+        return self.crawler.crawl(full=full, layer=layer, progress=progress, stop=stop)
+
+    def changed(self, path: str) -> None:
+        """What is at ``path`` of the tree has changed: look at it now."""
+        if self.crawler is not None:
+            self.crawler.refresh(path)
+
+    def state(self) -> StackState | None:
+        """How far the index is; None if there is none that can be read."""
+        try:
+            return None if self.table is None else self.table.state()
+        except IndexUnavailable:
+            return None
+
+    def _queries(self) -> Queries:
+        state = self.state()
+        if self.database is not None and state is not None and state.scanned_ns:
+            return Queries(self.database, self.key)
+        database = in_memory()
+        Crawler(self.view, EntityTable(database, _IN_MEMORY)).crawl()
+        return Queries(database, _IN_MEMORY)
+
+
+def criteria_of(**criteria: Any) -> Criteria:
+    """The criteria of a question. Raises `UserError` for one that is not known."""
+    known = [field.name for field in dataclasses.fields(Criteria)]
+    for name in criteria:
+        if name not in known:
+            raise UserError(f"{name!r} is nothing that entities are found by; there are: {', '.join(known)}")
+    kinds = criteria.pop("type", None)
+    if kinds is not None:
+        kinds = types_of([kinds] if isinstance(kinds, str) else kinds)
+    return Criteria(type=kinds, **criteria)
+
+
+def types_of(words: Collection[str]) -> list[EntityType]:
+    """The kinds of entities that some words stand for. Raises `UserError`."""
+    try:
+        return [EntityType.named(word) for word in words]
+    except KeyError as error:
+        there_are = ", ".join(kind.plural for kind in EntityType)
+        raise UserError(f"{error.args[0]!r} is no kind of entities; there are: {there_are}") from None

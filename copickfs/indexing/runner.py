@@ -1,0 +1,97 @@
+"""A whole indexing run in a process of its own, for a daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+_log = logging.getLogger(__name__)
+
+_NICENESS = 19
+_END_S = 5.0
+_MOST_CHARACTERS = 1_000
+_INCOMPLETE = 3  # of the command: a layer is out of reach
+
+
+class Runner:
+    """Runs ``copickfs index`` on a configuration, one at a time. Thread-safe.
+
+    Args:
+        configuration: Path of the configuration file.
+
+    Attributes:
+        fault: Why the last run was not whole; ``""`` if it was.
+    """
+
+    def __init__(self, configuration: str) -> None:
+        self._configuration = configuration
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._stopped = False
+        self.fault = ""
+
+    @property
+    def is_running(self) -> bool:
+        """True from `start` until `has_ended` has said so."""
+        return self._process is not None
+
+    def start(self) -> None:
+        """Begin a run, unless one is under way."""
+        with self._lock:
+            if self._process is not None or self._stopped:
+                return
+            command = [sys.executable, "-P", "-m", "copickfs", "index", "--quiet", self._configuration]
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    env={**os.environ, "COPICKFS_INDEX_PARENT": str(os.getpid())},
+                )
+            except OSError as error:
+                self.fault = f"no process could be started: {error.strerror}"
+                return
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
+
+    def has_ended(self) -> bool:
+        """True once for each run, after its end."""
+        with self._lock:
+            process = self._process
+            if process is None or process.poll() is None:
+                return False
+            self._process = None
+        assert process.stderr is not None  # noqa: S101 -- see start
+        with process.stderr as stream:
+            said = " ".join(stream.read(_MOST_CHARACTERS).split())
+        self.fault = (
+            f"indexing has failed: {said}" if process.returncode > 1 or process.returncode < 0 else ""
+        )
+        if said:
+            _log.info("indexing: %s", said)
+        return True
+
+    def stop(self) -> None:
+        """End a run that is under way, and begin no other. Idempotent."""
+        with self._lock:
+            self._stopped = True
+            process = self._process
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stderr is not None:
+            process.stderr.close()

@@ -1,0 +1,590 @@
+"""Reading the entities of a merged tree: whole, again, in part, interrupted, and with a layer down."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from copickfs.entities import EntityType
+from copickfs.errors import AccessDenied, Unavailable
+from copickfs.indexing.changes import directories_of
+from copickfs.indexing.crawl import Crawler
+from copickfs.view import View
+from tests.entities import (
+    DictRecords,
+    WatchedLocal,
+    WatchedMemory,
+    array,
+    attributes,
+    fresh,
+    picks,
+    project,
+    run_files,
+)
+from tests.overlays import OWNER, Stack, fill
+from tests.sandbox import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from copickfs.entities import EntityRecord
+
+RUN = "ExperimentRuns/A"
+TOMOGRAM = f"{RUN}/VoxelSpacing10.000/wbp.zarr"
+PICKS = f"{RUN}/Picks/u_s_ribosome.json"
+
+
+@pytest.fixture(autouse=True)
+def always_sure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trees of these tests are younger than a tick of the clock."""
+    monkeypatch.setattr("copickfs.indexing.metadata._TICK_NS", -1)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("copickfs.indexing.records._BATCH_ENTITIES", 1)
+    monkeypatch.setattr("copickfs.indexing.records._BATCH_S", -1.0)
+
+
+class Crawled:
+    """Layers of memory, called a, b, ..., the highest first; their view, its records and a crawler."""
+
+    def __init__(self, *layers: dict[str, bytes]) -> None:
+        self.layers = [WatchedMemory(name, 9, files) for name, files in zip("abc", layers, strict=False)]
+        self.view = View(self.layers)
+        self.records = DictRecords()
+        self.crawler = Crawler(self.view, self.records)
+
+    def assert_right(self) -> None:
+        assert self.records.kept == fresh(self.view)
+
+    def forget_calls(self) -> None:
+        self.records.calls.clear()
+        for layer in self.layers:
+            layer.opened.clear()
+            layer.scanned.clear()
+
+
+def local(tmp_path: Path, files: dict[str, bytes]) -> tuple[WatchedLocal, Crawler, DictRecords]:
+    layer = WatchedLocal("lab", fill(tmp_path / "lab", files))
+    layer.connect()
+    records = DictRecords()
+    return layer, Crawler(View([layer]), records), records
+
+
+def test_a_whole_tree() -> None:
+    tree = Crawled(project())
+    summary = tree.crawler.crawl()
+    found = tree.records.all()
+    assert {path for path in found if not path.startswith("ExperimentRuns/B")} == {
+        RUN, f"{RUN}/VoxelSpacing10.000", TOMOGRAM, PICKS, f"{RUN}/Filaments/u_s_actin.json",
+        f"{RUN}/Meshes/u_s_membrane.glb", f"{RUN}/Segmentations/10.000_u_s_membrane.zarr",
+        "Objects/ribosome.zarr",
+    }  # fmt: skip
+    assert (summary.runs, summary.directories, summary.changed, summary.entities) == (2, 14, 14, 15)
+    assert (summary.reads, summary.skipped, summary.is_whole) == (11, [], True)
+    assert found[TOMOGRAM].detail == {
+        "shape": [4, 5, 6], "chunks": [4, 5, 6], "dtype": "|u1", "levels": 1, "voxel_size": 10.0,
+    }  # fmt: skip
+    assert found[PICKS].detail == {"points": 3}
+    entry = tree.view.lookup(PICKS).entry
+    assert (found[PICKS].size_bytes, found[PICKS].mtime_ns) == (entry.size_bytes, entry.mtime_ns)
+    assert found[PICKS].version == entry.version
+    assert all(record.layers == ("a",) for record in found.values())
+    assert found[RUN].identity.type is EntityType.RUN
+
+
+def test_no_project_at_all() -> None:
+    tree = Crawled({"notes/x": b""})
+    assert tree.crawler.crawl().is_whole
+    assert tree.records.kept == {}
+
+
+@pytest.mark.parametrize("kind", ["memory", "local"])
+def test_what_has_not_changed_is_not_read_again(kind: str, tmp_path: Path) -> None:
+    if kind == "local":
+        layer, crawler, records = local(tmp_path, project())
+    else:
+        tree = Crawled(project())
+        layer, crawler, records = tree.layers[0], tree.crawler, tree.records
+    crawler.crawl()
+    before = dict(records.kept)
+    layer.opened.clear()
+    records.calls.clear()
+    summary = crawler.crawl()
+    assert (summary.reads, summary.changed, summary.entities, summary.is_whole) == (0, 0, 15, True)
+    assert layer.opened == []
+    assert records.calls == ["touch"] * records.calls.count("touch") + ["finish"]
+    assert records.kept == before
+    assert crawler.crawl(full=True).reads == 11
+    assert records.kept == before
+
+
+def test_only_what_has_changed_is_read() -> None:
+    tree = Crawled(project())
+    tree.crawler.crawl()
+    tree.layers[0].put(f"{RUN}/Picks/x_y_z.json", picks(9))
+    tree.layers[0].put(f"{TOMOGRAM}/0/.zarray", array(1, 1, 1))
+    tree.forget_calls()
+    summary = tree.crawler.crawl()
+    assert (summary.reads, summary.changed) == (2, 2)
+    assert tree.layers[0].opened == [
+        f"{RUN}/Picks/x_y_z.json", f"{TOMOGRAM}/.zattrs", f"{TOMOGRAM}/0/.zarray",
+    ]  # fmt: skip
+    assert tree.records.all()[TOMOGRAM].detail["shape"] == [1, 1, 1]
+    tree.assert_right()
+
+
+@pytest.mark.parametrize("name", [".zattrs", "0/.zarray"])
+def test_documents_rewritten_in_place_are_noticed(name: str, tmp_path: Path) -> None:
+    _layer, crawler, records = local(tmp_path, project())
+    crawler.crawl()
+    before = records.all()[TOMOGRAM].detail
+    with open(tmp_path / "lab" / TOMOGRAM / name, "r+b") as file:
+        data = attributes(20.0) if name == ".zattrs" else array(4, 5, 7)
+        file.write(data)
+        file.truncate()
+    os.utime(tmp_path / "lab" / TOMOGRAM / name, ns=(1, 1))
+    assert crawler.crawl().reads == 1
+    assert records.all()[TOMOGRAM].detail == before | (
+        {"voxel_size": 20.0} if name == ".zattrs" else {"shape": [4, 5, 7], "chunks": [4, 5, 7]}
+    )
+
+
+def test_what_is_gone_is_forgotten() -> None:
+    tree = Crawled(project(("A", "B", "C")))
+    tree.crawler.crawl()
+    for path in ("ExperimentRuns/B", f"{RUN}/Picks", f"{RUN}/VoxelSpacing10.000", "Objects"):
+        tree.layers[0].remove(path)
+    assert tree.crawler.crawl().is_whole
+    assert not [path for path in tree.records.kept if "B" in path or path.startswith(("Objects", f"{RUN}/P"))]
+    tree.assert_right()
+
+
+def test_layers_that_have_the_same() -> None:
+    tree = Crawled(
+        {PICKS: picks(1), f"{TOMOGRAM}/.zarray": array(1)},
+        {PICKS: picks(2), f"{RUN}/Picks/u_s_other.json": picks(5)},
+        project(("A",)),
+    )
+    tree.crawler.crawl()
+    layers = tree.records.layers()
+    assert layers[PICKS] == ("a", "b", "c")
+    assert layers[f"{RUN}/Picks/u_s_other.json"] == ("b",)
+    assert layers[f"{RUN}/Meshes/u_s_membrane.glb"] == ("c",)
+    assert layers[TOMOGRAM] == ("a", "c")
+    assert layers[RUN] == ("a", "b", "c")
+    assert layers[f"{RUN}/VoxelSpacing10.000"] == ("a", "c")
+    assert tree.records.all()[PICKS].detail == {"points": 1}
+    assert tree.records.all()[TOMOGRAM].detail["shape"] == [1]
+    tree.layers[1].remove(PICKS)
+    assert tree.crawler.crawl().reads == 0
+    assert tree.records.layers()[PICKS] == ("a", "c")
+
+
+def test_a_file_over_a_directory_hides_what_is_below() -> None:
+    tree = Crawled(
+        {"ExperimentRuns/B": b"a file", f"{RUN}/Picks": b"a file", TOMOGRAM: b"a file"},
+        project(("A", "B")),
+        {"ExperimentRuns/A": b"a file", "ExperimentRuns/C/Picks/u_s_o.json": picks(1)},
+    )
+    tree.crawler.crawl()
+    layers = tree.records.layers()
+    assert not {path for path in layers if path.startswith(("ExperimentRuns/B", f"{RUN}/Picks", TOMOGRAM))}
+    assert layers[RUN] == ("a", "b")
+    assert layers["ExperimentRuns/C"] == ("c",)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    """A write layer ``mine`` over ``lab``."""
+    stack = Stack([fill(tmp_path / "mine", {}), fill(tmp_path / "lab", project())])
+    stack.writer.create("x", 0o644, OWNER)[0].close()
+    return stack
+
+
+def test_what_is_hidden_by_marks(stack: Stack) -> None:
+    with stack:
+        records = DictRecords()
+        crawler = Crawler(stack.view, records)
+        crawler.crawl()
+        assert set(records.layers().values()) == {("lab",)}
+        stack.writer.unlink(PICKS)
+        assert crawler.refresh(PICKS) == []
+        assert PICKS not in records.all()
+        stack.create(PICKS, picks(8))
+        stack.write(f"{RUN}/Filaments/u_s_actin.json", b'{"filaments": []}')
+        crawler.refresh(RUN)
+        assert records.all()[PICKS].layers == ("mine",)
+        assert records.all()[PICKS].detail == {"points": 8}
+        assert records.layers()[f"{RUN}/Filaments/u_s_actin.json"] == ("mine", "lab")
+        assert records.layers()[RUN] == ("mine", "lab")
+        assert records.kept == fresh(stack.view)
+
+
+def test_an_opaque_directory(stack: Stack) -> None:
+    with stack:
+        records = DictRecords()
+        crawler = Crawler(stack.view, records)
+        crawler.crawl()
+        for name in stack.names(f"{RUN}/Picks"):
+            stack.writer.unlink(f"{RUN}/Picks/{name}")
+        stack.writer.rmdir(f"{RUN}/Picks")
+        stack.mkdir(f"{RUN}/Picks")
+        stack.create(f"{RUN}/Picks/u_s_new.json", picks(1))
+        crawler.refresh(RUN, f"{RUN}/Picks")
+        assert [p for p in records.layers() if p.startswith(f"{RUN}/Picks")] == [f"{RUN}/Picks/u_s_new.json"]
+        assert records.kept == fresh(stack.view)
+
+
+def test_a_partial_copy_of_a_store(tmp_path: Path) -> None:
+    roots = [fill(tmp_path / "mine", {}), fill(tmp_path / "lab", project())]
+    with Stack(roots, small_store_bytes=-1) as stack:
+        records = DictRecords()
+        crawler = Crawler(stack.view, records)
+        crawler.crawl()
+        assert records.layers()[TOMOGRAM] == ("lab",)
+        stack.write(f"{TOMOGRAM}/.zattrs", attributes(40.0))
+        assert (roots[0] / TOMOGRAM).exists() is False
+        crawler.refresh(f"{TOMOGRAM}/.zattrs")
+        found = records.all()[TOMOGRAM]
+        assert found.layers == ("mine", "lab")
+        assert (found.detail["voxel_size"], found.detail["shape"]) == (40.0, [4, 5, 6])
+        assert crawler.crawl().reads == 0
+        with open(roots[0] / f"{RUN}/VoxelSpacing10.000/.copickfs-partial/wbp.zarr/.zattrs", "r+b") as file:
+            file.write(attributes(50.0))
+        crawler.refresh(f"{TOMOGRAM}/.zattrs")
+        assert records.all()[TOMOGRAM].detail["voxel_size"] == 50.0
+        assert records.kept == fresh(stack.view)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_stopped_crawl_goes_on() -> None:
+    tree = Crawled(project(("A", "B", "C", "D")))
+    stop = threading.Event()
+    told: list[tuple[int, int, int]] = []
+
+    def progress(*numbers: int) -> None:
+        told.append(numbers)  # type: ignore[arg-type]
+        if numbers[2] == 2:
+            stop.set()
+
+    assert not tree.crawler.crawl(progress=progress, stop=stop).is_whole
+    assert told[:3] == [(5, 4, 0), (11, 4, 1), (17, 4, 2)]
+    assert "ExperimentRuns/B" in tree.records.kept
+    assert "ExperimentRuns/C" not in tree.records.kept
+    tree.forget_calls()
+    summary = Crawler(tree.view, tree.records).crawl()
+    assert summary.is_whole
+    assert (summary.runs, summary.reads) == (4, 10)
+    assert not [
+        path for path in tree.layers[0].scanned if path.startswith(("ExperimentRuns/A", "ExperimentRuns/B"))
+    ]
+    tree.assert_right()
+    assert Crawler(tree.view, tree.records).crawl().directories == 26
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("calls", range(10))
+def test_a_killed_crawl_goes_on(calls: int) -> None:
+    tree = Crawled(project(("A", "B", "C")))
+    tree.crawler.crawl()
+    tree.layers[0].put(f"{RUN}/Picks/x_y_z.json", picks(1))
+    tree.layers[0].put("ExperimentRuns/B/Picks/x_y_z.json", picks(1))
+    tree.layers[0].put("ExperimentRuns/D/Picks/x_y_z.json", picks(1))
+    tree.layers[0].remove("ExperimentRuns/C")
+    tree.layers[0].put_directory(f"{RUN}/VoxelSpacing7.500")
+    tree.records.fails_after = calls
+    with pytest.raises(KeyboardInterrupt):
+        tree.crawler.crawl()
+    tree.records.fails_after = -1
+    tree.layers[0].remove("ExperimentRuns/D")
+    tree.layers[0].put_directory("ExperimentRuns/D")
+    tree.layers[0].remove("ExperimentRuns/B/Meshes")
+    assert Crawler(tree.view, tree.records).crawl().is_whole
+    assert tree.records.kept.keys() >= fresh(tree.view).keys()
+    assert Crawler(tree.view, tree.records).crawl().is_whole
+    tree.assert_right()
+
+
+def test_an_outage_keeps_the_records() -> None:
+    tree = Crawled({PICKS: picks(1)}, project())
+    tree.crawler.crawl()
+    before = dict(tree.records.kept)
+    tree.layers[1].is_down = True
+    tree.layers[0].put(PICKS, picks(2))
+    summary = tree.crawler.crawl()
+    assert not summary.is_whole
+    assert ("ExperimentRuns", "out of reach") in summary.skipped
+    assert tree.records.kept == before
+    assert tree.crawler.refresh(PICKS, TOMOGRAM, "notes") == [PICKS, TOMOGRAM]
+    assert tree.records.kept == before
+    tree.layers[1].is_down = False
+    assert tree.crawler.crawl().is_whole
+    tree.assert_right()
+
+
+@pytest.mark.parametrize("directory", ["Objects", RUN, f"{RUN}/Picks", PICKS])
+def test_an_outage_of_one_directory(directory: str) -> None:
+    tree = Crawled(project())
+    tree.crawler.crawl()
+    before = dict(tree.records.kept)
+    tree.layers[0].put(f"{RUN}/Picks/u_s_ribosome.json", picks(77))
+    tree.layers[0].put("ExperimentRuns/B/Picks/u_s_ribosome.json", picks(77))
+    tree.layers[0].remove("ExperimentRuns/B/Meshes")
+    tree.layers[0].refused = {directory: Unavailable("gone fishing")}
+    summary = tree.crawler.crawl()
+    assert [reason for _path, reason in summary.skipped] == ["gone fishing"]
+    assert not summary.is_whole
+    assert tree.records.all()["ExperimentRuns/B/Picks/u_s_ribosome.json"].detail == {"points": 77}
+    assert "ExperimentRuns/B/Meshes" not in tree.records.kept
+    skipped = summary.skipped[0][0]
+    assert tree.records.kept[skipped] == before[skipped]
+    # Whoever goes on with it tries again, and what is seen in between does not get lost.
+    tree.layers[0].put("ExperimentRuns/B/Picks/u_s_ribosome.json", picks(78))
+    assert not tree.crawler.crawl().is_whole
+    assert tree.records.all()["ExperimentRuns/B/Picks/u_s_ribosome.json"].detail == {"points": 78}
+    tree.layers[0].refused = {}
+    assert Crawler(tree.view, tree.records).crawl().is_whole
+    tree.assert_right()
+
+
+@pytest.mark.parametrize("directory", ["ExperimentRuns", RUN, f"{RUN}/Picks", "Objects"])
+def test_a_directory_without_permission_keeps_its_records(directory: str) -> None:
+    tree = Crawled(project())
+    tree.crawler.crawl()
+    before = dict(tree.records.kept)
+    tree.layers[0].refused = {directory: AccessDenied(13, "no")}
+    summary = tree.crawler.crawl()
+    assert [path for path, _reason in summary.skipped] == [directory]
+    assert summary.is_whole
+    assert tree.records.kept == before
+    assert tree.crawler.crawl().is_whole
+    assert tree.records.kept == before
+    assert tree.crawler.refresh(f"{directory}/x") == []
+
+
+def test_one_layer() -> None:
+    tree = Crawled({PICKS: picks(1)}, project())
+    summary = tree.crawler.crawl(layer="a")
+    assert not summary.is_whole
+    assert tree.crawler.crawl().is_whole
+    tree.layers[0].put(PICKS, picks(2))
+    tree.layers[1].put("ExperimentRuns/B/Picks/x_y_z.json", picks(3))
+    tree.forget_calls()
+    summary = tree.crawler.crawl(layer="a")
+    assert (summary.directories, summary.reads) == (3, 1)
+    assert tree.records.all()[PICKS].detail == {"points": 2}
+    assert "ExperimentRuns/B/Picks/x_y_z.json" not in tree.records.all()
+    assert tree.crawler.crawl(layer="a", full=True).reads == 1
+    assert tree.crawler.crawl().is_whole
+    tree.assert_right()
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_one_layer_while_a_crawl_is_interrupted() -> None:
+    tree = Crawled({PICKS: picks(1)}, project())
+    stop = threading.Event()
+    tree.crawler.crawl(progress=lambda *_numbers: stop.set(), stop=stop)
+    tree.layers[0].put("ExperimentRuns/N/Picks/u_s_o.json", picks(1))
+    tree.layers[1].put("ExperimentRuns/N/Meshes/u_s_o.glb", b"")
+    tree.crawler.crawl(layer="a")
+    assert tree.crawler.crawl().is_whole
+    tree.assert_right()
+
+
+def test_all_is_read_again_where_more_is_read_than_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = Crawled(project())
+    tree.crawler.crawl()
+    monkeypatch.setattr("copickfs.indexing.looking._FORMAT", "2")
+    assert tree.crawler.crawl().reads == 11
+    assert tree.crawler.crawl().reads == 0
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_changes_get_through_while_a_crawl_is_under_way() -> None:
+    tree = Crawled(project(("A", "B", "C")))
+    pending = [
+        ("ExperimentRuns/A/Picks/n_e_w.json", "put"), ("ExperimentRuns/C", "remove"),
+        ("ExperimentRuns/D/Picks/n_e_w.json", "put"),
+    ]  # fmt: skip
+
+    def progress(_entities: int, _runs: int, _done: int) -> None:
+        if not pending:
+            return
+        path, what = pending.pop(0)
+        if what == "put":
+            tree.layers[0].put(path, picks(1))
+            changed = ["/".join(path.split("/")[:depth]) for depth in range(2, 5)]
+        else:
+            tree.layers[0].remove(path)
+            changed = [path]
+        assert tree.crawler.refresh(*changed) == []
+
+    assert tree.crawler.crawl(progress=progress).is_whole
+    assert not pending
+    tree.assert_right()
+
+
+@pytest.mark.parametrize(
+    ("path", "directories"),
+    [
+        ("", ["ExperimentRuns", "Objects"]),
+        ("ExperimentRuns", ["ExperimentRuns"]),
+        ("Objects", ["Objects"]),
+        ("Objects/ribosome.zarr", ["Objects"]),
+        ("Objects/notes.txt", []),
+        ("notes/x", []),
+        (".copickfs", []),
+        ("ExperimentRuns/.hidden", []),
+        ("ExperimentRuns/.hidden/Picks/u_s_o.json", []),
+        (RUN, ["ExperimentRuns", RUN]),
+        (f"{RUN}/.meta", []),
+        (f"{RUN}/notes", []),
+        (f"{RUN}/notes/u_s_o.json", []),
+        (f"{RUN}/Picks", [RUN, f"{RUN}/Picks"]),
+        (f"{RUN}/VoxelSpacing10.000", [RUN, f"{RUN}/VoxelSpacing10.000"]),
+        (f"{RUN}/VoxelSpacing10", [RUN]),
+        (PICKS, [f"{RUN}/Picks"]),
+        (f"{RUN}/Picks/x.tmp", []),
+        (f"{RUN}/Picks/.u_s_o.json.1", []),
+        (TOMOGRAM, [f"{RUN}/VoxelSpacing10.000"]),
+        (f"{TOMOGRAM}/.zattrs", [f"{RUN}/VoxelSpacing10.000"]),
+        (f"{TOMOGRAM}/0", [f"{RUN}/VoxelSpacing10.000"]),
+        (f"{TOMOGRAM}/0/.zarray", [f"{RUN}/VoxelSpacing10.000"]),
+        (f"{TOMOGRAM}/scale0/image", [f"{RUN}/VoxelSpacing10.000"]),
+        (f"{TOMOGRAM}/scale0/image/zarr.json", [f"{RUN}/VoxelSpacing10.000"]),
+        (f"{TOMOGRAM}/0/1", []),
+        (f"{TOMOGRAM}/0/1.2.3", []),
+        (f"{TOMOGRAM}/0/1/2/3", []),
+        (f"{TOMOGRAM}/0/c", []),
+        (f"{TOMOGRAM}/0/c/1/2/3", []),
+        (f"{TOMOGRAM}/0/1/2/3.e1b5f0.partial", []),
+        (f"{TOMOGRAM}/0/1.2.3.e1b5f0.partial", []),
+        (f"{RUN}/Picks/x.zarr/.zattrs", []),
+        ("a.zarr/ExperimentRuns/A", []),
+    ],
+)
+def test_directories_that_a_change_is_about(path: str, directories: list[str]) -> None:
+    assert directories_of(path) == directories
+
+
+def test_chunks_cost_nothing() -> None:
+    tree = Crawled(project())
+    tree.crawler.crawl()
+    tree.forget_calls()
+    assert tree.crawler.refresh(f"{TOMOGRAM}/0/1/2/3", f"{TOMOGRAM}/0/1/2", "x") == []
+    assert (tree.layers[0].scanned, tree.layers[0].opened, tree.records.calls) == ([], [], [])
+
+
+def test_a_change_costs_one_directory() -> None:
+    tree = Crawled(project())
+    tree.crawler.crawl()
+    tree.layers[0].put(PICKS, picks(4))
+    tree.layers[0].put(f"{RUN}/Picks/u_s_more.json", picks(4))
+    tree.forget_calls()
+    assert tree.crawler.refresh(PICKS, f"{RUN}/Picks/u_s_more.json") == []
+    assert tree.layers[0].scanned == [f"{RUN}/Picks"]
+    assert tree.records.calls == ["replace"]
+    tree.assert_right()
+
+
+def test_what_nobody_has_announced_is_found_beside_what_was() -> None:
+    tree = Crawled(project())
+    tree.crawler.crawl()
+    for run in ("M", "N"):
+        for path, data in run_files(run).items():
+            tree.layers[0].put(path, data)
+    tree.layers[0].put(f"{RUN}/VoxelSpacing7.500/x.zarr/.zarray", array(1))
+    tree.crawler.refresh("ExperimentRuns/M", f"{RUN}/VoxelSpacing7")
+    tree.assert_right()
+
+
+def test_what_was_new_in_an_outage_and_is_gone_after_it() -> None:
+    tree = Crawled(project())
+    tree.crawler.crawl()
+    layer = tree.layers[0]
+    layer.put("ExperimentRuns/N/Picks/u_s_o.json", picks(1))
+    layer.put("ExperimentRuns/N/Meshes/u_s_o.glb", b"")
+    layer.put(f"{RUN}/InstanceSegmentations/10.000_u_s_o.zarr/.zarray", array(1))
+    layer.refused = {
+        directory: Unavailable("no") for directory in ("ExperimentRuns/N/Meshes", f"{RUN}/Picks")
+    }
+    assert not tree.crawler.crawl().is_whole
+    layer.refused = {}
+    layer.remove("ExperimentRuns/N/Picks")
+    layer.remove(f"{RUN}/InstanceSegmentations")
+    assert tree.crawler.crawl().is_whole
+    tree.assert_right()
+
+
+class Hooked(DictRecords):
+    """Calls something once, while a crawl hands over what it has found."""
+
+    hook: Callable[[], None] | None = None
+
+    def replace(self, scan: int, batch: Sequence[tuple[str, str, Sequence[EntityRecord]]]) -> None:
+        hook, self.hook = self.hook, None
+        if hook is not None:
+            hook()
+        super().replace(scan, batch)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_change_need_not_wait_for_more_than_a_batch() -> None:
+    layer = WatchedMemory("a", 9, project(("A", "B", "C")))
+    records = Hooked()
+    crawler = Crawler(View([layer]), records)
+    waiting = threading.Thread(target=crawler.refresh, args=(PICKS,))
+
+    def change() -> None:
+        waiting.start()
+        wait_until(crawler._turn.locked, what="the change to wait for its turn")
+
+    records.hook = change
+    alive = []
+    crawler.crawl(progress=lambda *_numbers: alive.append(waiting.is_alive() and crawler._turn.locked()))
+    waiting.join()
+    assert len(alive) > 3
+    assert not any(alive)
+
+
+def test_refreshing_directories_that_came_and_went() -> None:
+    tree = Crawled(project())
+    tree.crawler.crawl()
+    (layer,) = tree.layers
+    for path, data in run_files("N").items():
+        layer.put(path, data)
+    tree.crawler.refresh("ExperimentRuns/N")
+    tree.assert_right()
+    layer.remove(f"{RUN}/Meshes")
+    tree.crawler.refresh(f"{RUN}/Meshes")
+    tree.assert_right()
+    layer.remove("ExperimentRuns/B")
+    tree.crawler.refresh("ExperimentRuns/B")
+    tree.assert_right()
+    layer.put(f"{RUN}/VoxelSpacing7.840/x.zarr/.zarray", array(1))
+    tree.crawler.refresh(f"{RUN}/VoxelSpacing7.840")
+    tree.assert_right()
+    layer.remove("Objects")
+    tree.crawler.refresh("Objects")
+    tree.assert_right()
+    layer.put(PICKS, picks(50))
+    assert tree.crawler.refresh("") == []
+    tree.assert_right()
+    layer.remove("ExperimentRuns")
+    tree.crawler.refresh("ExperimentRuns")
+    assert tree.records.kept == {}
+
+
+def test_refreshing_anything_while_a_layer_is_down() -> None:
+    tree = Crawled(project())
+    tree.layers[0].is_down = True
+    assert tree.crawler.refresh("") == [""]
+    tree.layers[0].is_down = False
+    assert tree.crawler.refresh("") == []
+    tree.assert_right()

@@ -1,0 +1,308 @@
+"""The database of the index: whatever is found in its place, nothing breaks and nothing is lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from copickfs.errors import IndexUnavailable
+from copickfs.index import Database, open_database, opening, rebuild
+from copickfs.index.schema import APPLICATION_ID, VERSION
+from tests.sandbox import needs_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+WRITER = """
+import sys
+from pathlib import Path
+from copickfs.index import open_database
+database = open_database(Path(sys.argv[1]))
+print("open", flush=True)
+for number in range(int(sys.argv[2])):
+    with database.writing() as connection:
+        connection.execute("INSERT INTO name (text) VALUES (?)", (f"{sys.argv[3]}-{number}",))
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "made" / "index.db"
+
+
+@pytest.fixture
+def database(path: Path) -> Iterator[Database]:
+    opened = open_database(path)
+    yield opened
+    opened.close()
+
+
+def put(database: Database, *names: str) -> None:
+    with database.writing() as connection:
+        connection.executemany("INSERT INTO name (text) VALUES (?)", [(name,) for name in names])
+
+
+def names_in(database: Database) -> list[str]:
+    with database.reading() as connection:
+        return [name for (name,) in connection.execute("SELECT text FROM name ORDER BY id")]
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_what_is_written_is_there_at_the_next_start(path: Path, database: Database) -> None:
+    put(database, "a", "b")
+    database.close()
+    database.close()
+    again = open_database(path)
+    assert names_in(again) == ["a", "b"]
+    assert again.problems() == []
+    again.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_transaction_is_whole_or_undone(database: Database) -> None:
+    def half(database: Database, then: Callable[[sqlite3.Connection], object]) -> None:
+        with database.writing() as connection:
+            connection.execute("INSERT INTO name (text) VALUES ('half')")
+            then(connection)
+
+    with pytest.raises(ZeroDivisionError):
+        half(database, lambda _: 1 / 0)
+    with pytest.raises(IndexUnavailable):
+        half(database, lambda connection: connection.execute("INSERT INTO nothing VALUES (1)"))
+    assert names_in(database) == []
+    put(database, "whole")
+    assert names_in(database) == ["whole"]
+
+
+def test_readers_see_one_state_and_wait_for_no_writer(database: Database) -> None:
+    put(database, "before")
+    with database.writing() as connection:
+        connection.execute("INSERT INTO name (text) VALUES ('after')")
+        seen: list[list[str]] = []
+        thread = threading.Thread(target=lambda: seen.append(names_in(database)))
+        thread.start()
+        thread.join()
+        assert seen == [["before"]]
+    with database.reading() as reading:
+        assert reading.execute("SELECT count(*) FROM name").fetchone() == (2,)
+        thread = threading.Thread(target=lambda: put(database, "later"))
+        thread.start()
+        thread.join()
+        assert reading.execute("SELECT count(*) FROM name").fetchone() == (2,)
+    assert names_in(database) == ["before", "after", "later"]
+
+
+def test_connections_of_threads_that_have_ended_are_closed(database: Database) -> None:
+    def ask() -> None:
+        assert names_in(database) == []
+
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for _ in range(50):
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+    assert len(os.listdir("/proc/self/fd")) < descriptors + 10
+
+
+def test_processes_take_turns_in_writing(path: Path, database: Database) -> None:
+    count = 100
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), str(count), name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for name in "ab"
+    ]  # fmt: skip
+    for number in range(count):
+        put(database, f"own-{number}")
+    for writer in writers:
+        output, _ = writer.communicate("")
+        assert output == "open\ndone\n"
+    assert len(names_in(database)) == 3 * count
+    assert database.problems() == []
+
+
+def test_a_killed_writer_leaves_a_sound_database(path: Path, database: Database) -> None:
+    command = [sys.executable, "-c", WRITER, str(path), "1000000", "x"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "open\n"
+        while len(names_in(database)) < 5:
+            pass
+        writer.kill()
+    found = names_in(database)
+    assert found == [f"x-{number}" for number in range(len(found))]
+    put(database, "after")
+    assert database.problems() == []
+
+
+@pytest.mark.parametrize("size", [0, 10, 5_000])
+def test_a_file_that_is_no_database_is_set_aside(
+    path: Path, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"garbage" * size)
+    opened = open_database(path)
+    put(opened, "a")
+    opened.close()
+    if size:
+        assert path.with_name("index.db.damaged").read_bytes() == b"garbage" * size
+        (message,) = messages(caplog)
+        assert str(path) in message
+        assert "made anew" in message
+    else:
+        assert messages(caplog) == []
+
+
+def test_a_database_that_is_damaged_while_it_is_used_is_made_anew(
+    path: Path, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(database, *(f"name-{number}" for number in range(5_000)))
+    database.close()
+    with path.open("r+b") as file:  # not the head, so that it opens
+        file.seek(path.stat().st_size // 2)
+        file.write(os.urandom(path.stat().st_size // 4))
+    again = open_database(path)
+    assert again.problems() != []
+    assert again.is_damaged
+    rebuild(again)
+    assert names_in(again) == []
+    put(again, "new")
+    assert again.problems() == []
+    assert len(messages(caplog)) == 1
+    again.close()
+
+
+def test_a_newer_database_is_left_alone_and_another_used_beside_it(
+    path: Path, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(database, "theirs")
+    with database.writing() as connection:
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    database.close()
+    for _ in range(2):
+        beside = open_database(path)
+        assert beside.path == path.with_name(f"index.db.v{VERSION}")
+        beside.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT text FROM name").fetchall() == [("theirs",)]
+    connection.close()
+    assert all("newer version" in message for message in messages(caplog))
+    assert len(messages(caplog)) == 2
+
+
+def test_another_programs_database_is_left_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE precious (data)")
+    connection.commit()
+    connection.close()
+    opened = open_database(path)
+    put(opened, "ours")
+    assert opened.path != path
+    opened.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("precious",)]
+    connection.close()
+    assert len(messages(caplog)) == 1
+
+
+def test_an_older_database_is_brought_up_to_date_or_made_anew(
+    path: Path, database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(database, "old")
+    database.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "VERSION", VERSION + 1)
+        patched.setattr(opening, "MIGRATIONS", {VERSION: "ALTER TABLE name ADD COLUMN more TEXT;"})
+        newer = open_database(path)
+        with newer.reading() as connection:
+            assert connection.execute("SELECT text, more FROM name").fetchall() == [("old", None)]
+        newer.close()
+        patched.setattr(opening, "VERSION", VERSION + 2)  # and nothing says how to get there
+        anew = open_database(path)
+        assert names_in(anew) == []
+        anew.close()
+    assert path.with_name("index.db.old").exists()
+    assert ["older version" in message for message in messages(caplog)] == [True]
+
+
+def test_a_locked_database_is_unavailable_and_harms_nothing(
+    path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "OPEN_BUSY_S", 0.2)
+    put(database, "a")
+    locker = sqlite3.connect(path, isolation_level=None)
+    locker.execute("BEGIN EXCLUSIVE")
+    quick = Database(path, busy_s=0.2)
+    with pytest.raises(IndexUnavailable, match="locked"):
+        put(quick, "b")
+    with pytest.raises(IndexUnavailable, match="locked"):
+        open_database(path)
+    assert names_in(quick) == ["a"]
+    locker.execute("ROLLBACK")
+    locker.close()
+    put(quick, "b")
+    assert names_in(quick) == ["a", "b"]
+    quick.close()
+
+
+@needs_root
+def test_a_full_disk_is_unavailable_and_keeps_what_there_was(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=True)
+    try:
+        opened = open_database(small / "index.db")
+        put(opened, "a")
+        with pytest.raises(IndexUnavailable, match="full"):
+            put(opened, *(f"{number:0500}" for number in range(20_000)))
+        assert names_in(opened) == ["a"]
+        assert not opened.is_damaged
+        put(opened, "b")
+        assert names_in(opened) == ["a", "b"]
+        opened.close()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+@needs_root
+def test_a_read_only_disk_is_unavailable(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)], check=True)
+    try:
+        with pytest.raises(IndexUnavailable, match="Read-only"):
+            open_database(place / "index.db")
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_closed_database_is_unavailable(database: Database) -> None:
+    database.close()
+    with pytest.raises(IndexUnavailable, match="closed"):
+        names_in(database)
+    with pytest.raises(IndexUnavailable, match="closed"):
+        put(database, "a")
+
+
+def test_the_tables_are_ours(database: Database) -> None:
+    with database.reading() as connection:
+        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
