@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import xxhash
 
-from copickfs.entities import ENTITY_DIRECTORIES, EntityRecord, holds_entities, naming
+from copickfs.entities import ENTITY_DIRECTORIES, EntityRecord, EntityType, holds_entities, naming
 from copickfs.errors import NotADirectory, NotFound
 from copickfs.indexing.metadata import CONTAINERS, STORES, Metadata
 from copickfs.paths import split
@@ -141,16 +141,18 @@ class Looker:
         shadowed = self._shadowed(directory, members[1:])
         alone: dict[str, tuple[str, ...]] = {layer.name: (layer.name,) for layer in members}
         marks = self._view.membership.marks
-        is_above = directory.count("/") <= _RUN_DEPTH
+        is_run = directory.count("/") == _RUN_DEPTH
         seen, below = [], []
         for entry in entries:
             leaf = entry[0]
             is_dir = stat.S_ISDIR(entry[1])
             identity = parse(leaf, is_dir)
-            if is_above and is_dir and holds_entities(f"{directory}/{leaf}"):
+            if is_run and is_dir and holds_entities(f"{directory}/{leaf}"):
                 below.append(f"{directory}/{leaf}")
             if identity is None:
                 continue
+            if identity.type is EntityType.RUN:
+                below.append(identity.path)
             others = shadowed.get(leaf)
             if others is None:
                 layers = alone.get(entry.layer) or (entry.layer,)

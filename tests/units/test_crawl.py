@@ -12,6 +12,7 @@ from copickfs.entities import EntityType
 from copickfs.errors import AccessDenied, Unavailable
 from copickfs.indexing.changes import directories_of
 from copickfs.indexing.crawl import Crawler
+from copickfs.layers.remote import FsspecLayer
 from copickfs.view import View
 from tests.entities import (
     DictRecords,
@@ -260,6 +261,28 @@ def test_a_partial_copy_of_a_store(tmp_path: Path) -> None:
         crawler.refresh(f"{TOMOGRAM}/.zattrs")
         assert records.all()[TOMOGRAM].detail["voxel_size"] == 50.0
         assert records.kept == fresh(stack.view)
+
+
+def test_stores_of_a_remote_layer_cost_no_request_again(tmp_path: Path) -> None:
+    files = {}
+    for name in ("wbp", "denoised", "ctf"):
+        files |= run_files("A", name)
+    layer = FsspecLayer("far", "file://" + str(fill(tmp_path / "far", files)))
+    layer.connect()
+    try:
+        view = View([layer])
+        records = DictRecords()
+        crawler = Crawler(view, records)
+        assert crawler.crawl().reads == 7
+        assert records.all()[TOMOGRAM].detail["shape"] == [4, 5, 6]
+        layer.refresh()
+        before = layer.statistics().requests
+        summary = crawler.crawl()
+        assert (summary.reads, summary.is_whole) == (0, True)
+        assert layer.statistics().requests - before <= summary.directories + 2  # and the root, and no Objects
+        assert records.kept == fresh(view)
+    finally:
+        layer.close()
 
 
 @pytest.mark.usefixtures("small_batches")
