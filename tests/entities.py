@@ -12,6 +12,7 @@ from copickfs.indexing.crawl import Crawler
 from copickfs.indexing.records import OUTSIDE
 from copickfs.layers.local import LocalLayer
 from copickfs.paths import split
+from copickfs.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from copickfs.entities import EntityRecord
     from copickfs.layers.base import LayerFile
     from copickfs.model import Entry
-    from copickfs.view import View
 
 Kept = tuple[str, dict[str, "EntityRecord"]]
 
@@ -198,3 +198,22 @@ class WatchedMemory(_Watched, MemoryLayer):
 
 class WatchedLocal(_Watched, LocalLayer):
     """See `_Watched`."""
+
+
+class Crawled:
+    """Layers of memory, called a, b, ..., the highest first; their view, its records and a crawler."""
+
+    def __init__(self, *layers: dict[str, bytes]) -> None:
+        self.layers = [WatchedMemory(name, 9, files) for name, files in zip("abc", layers, strict=False)]
+        self.view = View(self.layers)
+        self.records = DictRecords()
+        self.crawler = Crawler(self.view, self.records)
+
+    def assert_right(self) -> None:
+        assert self.records.kept == fresh(self.view)
+
+    def forget_calls(self) -> None:
+        self.records.calls.clear()
+        for layer in self.layers:
+            layer.opened.clear()
+            layer.scanned.clear()
