@@ -24,6 +24,8 @@ PREFIX = "user.copickfs."
 
 _USER = b"user."
 _WINNERS = frozenset({"layer", "path", "kind"})
+_ANSWERED = frozenset(f"{PREFIX}{name}".encode() for name in (*_WINNERS, "layers", "shadows"))
+"""mv, cp, rsync and others copy every attribute that they are shown, and complain of each they cannot."""
 
 
 class Xattrs:
@@ -64,12 +66,16 @@ class Xattrs:
         return [*own, *(name.encode(errors="surrogateescape") for name in kept)]
 
     async def set(self, number: int, name: bytes, value: bytes) -> None:
-        """Set an attribute below ``user.`` in the write layer."""
+        """Set an attribute below ``user.`` in the write layer. What copickfs answers itself stays."""
+        if name in _ANSWERED:
+            return
         writer, text = self._writing.writer, _changeable(name)
         await self._lanes.work("writing", writer.set_xattr, self._inodes.path(number), text, value)
 
     async def remove(self, number: int, name: bytes) -> None:
-        """Remove an attribute below ``user.`` in the write layer."""
+        """Remove an attribute below ``user.`` in the write layer. What copickfs answers itself stays."""
+        if name in _ANSWERED:
+            return
         writer, text = self._writing.writer, _changeable(name)
         await self._lanes.work("writing", writer.remove_xattr, self._inodes.path(number), text)
 

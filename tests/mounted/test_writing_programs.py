@@ -205,6 +205,29 @@ def test_rsync(pair: Pair, tmp_path: Path, options: tuple[str, ...]) -> None:
     assert again == ""
 
 
+@needs("rsync")
+def test_programs_that_copy_attributes_have_nothing_to_say(pair: Pair, tmp_path: Path) -> None:
+    """mv copies a directory of a lower layer (EXDEV), with the attributes by which the mount tells of it."""
+    apart = tmp_path / "apart"
+    put(apart / "old.txt", b"another")
+    for command in (
+        ("mv", "deep", "moved"),
+        ("cp", "-r", "--preserve=all", "moved", "copied"),
+        ("rsync", "-aX", "moved/", "synced"),
+        ("rsync", "-aX", f"{apart}/", "."),
+    ):
+        done = subprocess.run(command, cwd=pair.mounted, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert sorted(os.listdir(pair.mounted / "moved/er")) == ["empty", "old.bin"]
+    assert os.getxattr(pair.mounted / "moved/er/old.bin", "user.copickfs.layer") == b"mine"
+    assert not [
+        name
+        for path in pair.stack.mine.rglob("*")
+        for name in os.listxattr(path, follow_symlinks=False)
+        if name.startswith("user.copickfs.")
+    ], "they are kept nowhere"
+
+
 @pytest.mark.parametrize("options", [("--reflink=auto",), ("--reflink=auto", "--sparse=always"), ("-p",)])
 def test_cp(pair: Pair, options: tuple[str, ...]) -> None:
     with open(pair.plain.parent / "sparse", "wb") as file:

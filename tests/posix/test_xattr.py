@@ -6,8 +6,6 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.posix.calls import contents, fails, getxattr_into, opened
 from tests.posix.place import OTHER, run_as
 
@@ -159,13 +157,25 @@ def test_permission(shared: Place) -> None:
     assert os.getxattr(path, NAME) == b"value"
 
 
-@pytest.mark.parametrize("name", ["user.copickfs.layer", "user.copickfs.new"])
-def test_the_mount_s_own_names_are_not_for_writing(place: Place, name: str) -> None:
+def test_other_names_of_the_mount_are_not_for_writing(place: Place) -> None:
     path = place.file()
     if not place.mounted:
         return
     with fails(errno.EPERM, errno.EROFS, errno.EACCES, errno.EOPNOTSUPP):
-        os.setxattr(path, name, b"x")
+        os.setxattr(path, "user.copickfs.new", b"x")
     with fails(errno.EPERM, errno.EROFS, errno.EACCES, errno.ENODATA, errno.EOPNOTSUPP):
-        os.removexattr(path, name)
+        os.removexattr(path, "user.copickfs.new")
     assert NAME not in os.listxattr(path)
+
+
+def test_what_the_mount_says_of_a_path_is_not_changed(place: Place) -> None:
+    """Programs that copy attributes try to: it is passed over, for the copy has its own."""
+    path = place.file()
+    if not place.mounted:
+        return
+    before = {name: os.getxattr(path, name) for name in os.listxattr(path)}
+    assert "user.copickfs.layer" in before
+    for name in ("layer", "path", "kind", "layers", "shadows"):
+        os.setxattr(path, f"user.copickfs.{name}", b"elsewhere")
+        os.removexattr(path, f"user.copickfs.{name}")
+    assert {name: os.getxattr(path, name) for name in os.listxattr(path)} == before
