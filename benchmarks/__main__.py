@@ -31,7 +31,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def main() -> None:
     options = _parse()
     for number in SIGNALS:
-        signal.signal(number, _end)
+        signal.signal(number, end)
     machine = describe_machine(options.directory or Path(tempfile.gettempdir()))
     session = Session(
         peers=_installed(options.peers, PEERS),
@@ -119,7 +119,7 @@ def _document(results: Results, machine: str, versions: str) -> str:
     notes = "\n".join(f"- {note}" for note in results.notes)
     parts = [
         "# Benchmark",
-        f"{today}, by `{_command()}`.",
+        f"{today}, by `{shown_command('benchmarks')}`.",
         f"{machine}. {describe_packages()}.",
         f"{HOW_TO_READ}\n{notes}",
         f"## Summary\n\n{summary(results)}",
@@ -130,15 +130,15 @@ def _document(results: Results, machine: str, versions: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _command() -> str:
-    """The command line of this run, without the directory's path."""
+def shown_command(module: str) -> str:
+    """The command line of this run of a module, without the directory's path."""
     arguments = list(sys.argv[1:])
     for number, argument in enumerate(arguments):
         if argument == "--directory":
             arguments[number + 1] = "DIR"
         elif argument.startswith("--directory="):
             arguments[number] = "--directory=DIR"
-    return shlex.join(["python", "-m", "benchmarks", *arguments])
+    return shlex.join(["python", "-m", module, *arguments])
 
 
 def _kept_notes() -> str:
@@ -148,7 +148,7 @@ def _kept_notes() -> str:
     return f"\n{NOTES_HEADING}\n{notes}" if heading else ""
 
 
-def _end(number: int, _frame: object) -> NoReturn:
+def end(number: int, _frame: object) -> NoReturn:
     """Leave by way of every ``finally``; further signals do not disturb the cleaning up."""
     for other in SIGNALS:
         signal.signal(other, signal.SIG_IGN)

@@ -178,21 +178,21 @@ def write_archive(directory: Path, runs: int, entities: int, seed: int = 4) -> P
     return config
 
 
-def change_picks(directory: Path, archive: Archive, count: int) -> list[Item]:
-    """Write ``count`` picks files anew, one in a run, behind everyone's back; return them as they are now.
-
-    Each has one point more, or if it had the most one less.
-    """
+def changed_picks(archive: Archive, count: int) -> list[Item]:
+    """Picks of ``count`` runs as `change_picks` makes them: one point more, or of the most one less."""
     changed = []
-    step = max(1, archive.runs // count)
-    for number in range(0, archive.runs, step)[:count]:
+    for number in range(0, archive.runs, max(1, archive.runs // count))[:count]:
         item = archive.run(number)[-1]
         assert item.identity.type is EntityType.PICKS
-        item = item._replace(points=item.points + (1 if item.points < MAX_POINTS else -1))
+        changed.append(item._replace(points=item.points + (1 if item.points < MAX_POINTS else -1)))
+    return changed
+
+
+def change_picks(directory: Path, archive: Archive, count: int) -> None:
+    """Write ``count`` picks files of the layers anew, behind everyone's back."""
+    for item in changed_picks(archive, count):
         path = directory / item.layers[0] / item.identity.path
         path.write_bytes(picks_of(item, item.points))
-        changed.append(item)
-    return changed
 
 
 def configuration() -> dict[str, object]:

@@ -86,6 +86,11 @@ def run_name(number: int) -> str:
     return f"{dataset}_{20 + day // 336 % 9}{day // 28 % 12 + 1:02d}{day % 28 + 1:02d}_TS_{number:05d}"
 
 
+def batch_session(number: int) -> str:
+    """A session that only this run and some of its neighbours have."""
+    return f"batch-{number // 20:04d}"
+
+
 def run_layers(number: int) -> tuple[tuple[str, ...], str]:
     """The layers that add to and shadow a run, the highest first, and the one that has most of it."""
     if number % 1000 == 19:
@@ -123,7 +128,7 @@ class _RunPlan:
         self._rank = 0
         self._sizes = self._random.sample(VOXEL_SIZES, self._random.choice((1, 2)))
         self._users = self._random.sample(USERS, 4)
-        self._sessions = self._random.sample(SESSIONS, 4)
+        self._sessions = [*self._random.sample(SESSIONS, 3), batch_session(number)]
         triples = len(self._users) * len(self._sessions) * len(OBJECTS)
         self._makers = iter(self._random.sample(range(triples), min(entities, triples)))
 

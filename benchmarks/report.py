@@ -83,7 +83,7 @@ def summary(results: Results) -> str:
                 _number(ratio(figure, ours, results.median(figure, "bare"))),
             ]
         )
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def details(results: Results) -> str:
@@ -107,7 +107,7 @@ def details(results: Results) -> str:
                 ]
             )
         header = ["peer", figure.unit, "spread", "samples", ": best FUSE peer", ": bare", "daemon CPU, us"]
-        parts.append(f"### {figure.title}\n\n{_table(header, rows)}")
+        parts.append(f"### {figure.title}\n\n{table(header, rows)}")
     return "\n\n".join(parts)
 
 
@@ -124,7 +124,7 @@ def aims(results: Results) -> str:
         share = ratio(figure, ours, bound) or 0.0
         verdict = "met" if met else f"falls short: {share:.0%} of the aim"
         rows.append([figure.title, text, f"{_number(ours)} {figure.unit}", verdict])
-    return _table(["figure", "aim", "reached", "verdict"], rows)
+    return table(["figure", "aim", "reached", "verdict"], rows)
 
 
 def ratio(figure: Figure, value: float | None, other: float | None) -> float | None:
@@ -163,7 +163,7 @@ def _number(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table whose columns are aligned in plain text too."""
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
