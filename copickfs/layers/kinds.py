@@ -67,7 +67,7 @@ def build_layer(config: Any, context: BuildContext) -> Layer:
 def _build_filesystem(config: Any, context: BuildContext) -> Layer:
     if "://" not in config.root and "::" not in config.root:
         writable = not config.read_only and config.layer_name in context.writable
-        return (WritableLocalLayer if writable else LocalLayer)(
+        layer = (WritableLocalLayer if writable else LocalLayer)(
             config.layer_name,
             config.root,
             config.priority,
@@ -77,6 +77,8 @@ def _build_filesystem(config: Any, context: BuildContext) -> Layer:
             mountpoint=context.mountpoint,
             on_unavailable=config.on_unavailable,
         )
+        layer.parts_links = bool(context.writable) and not writable
+        return layer
     if config.layer_name in context.writable:
         return _build_writable_remote(config, context)
     from copickfs.layers.remote import FsspecLayer

@@ -48,6 +48,8 @@ class LocalLayer(BaseLayer):
         root: The directory, absolute and without symbolic links.
         requests: Calls answered.
         bytes_read: Bytes given to readers.
+        parts_links: Show a file with several hard links as a file of its own under each of its names:
+            what is written to one of them is copied up under that name alone. Set before it is used.
         inline_reads: Whether a read may be made on the event loop: True on a file system in memory,
             None where the kernel can tell that a read would wait, False where it cannot.
     """
@@ -65,6 +67,7 @@ class LocalLayer(BaseLayer):
         on_unavailable: str = "wait",
     ) -> None:
         super().__init__(name, priority, read_only=read_only, on_unavailable=on_unavailable)
+        self.parts_links = False
         self.root = os.path.realpath(root)
         self._prefix = self.root.rstrip("/") + "/"
         self._watch = watch
@@ -280,7 +283,7 @@ class LocalLayer(BaseLayer):
 
     def _entries(self, path: str, descriptor: int, limit: int | None) -> list[Entry]:
         entries = []
-        layer = self.name
+        layer, parts_links = self.name, self.parts_links
         with os.scandir(descriptor) as names:
             for item in names:
                 try:
@@ -298,7 +301,7 @@ class LocalLayer(BaseLayer):
                         Entry,
                         (
                             item.name, mode, s.st_size, s.st_mtime_ns, layer, "", s.st_ctime_ns,
-                            s.st_atime_ns, s.st_nlink, s.st_uid, s.st_gid, s.st_blocks,
+                            s.st_atime_ns, 1 if parts_links else s.st_nlink, s.st_uid, s.st_gid, s.st_blocks,
                             s.st_nlink > 1 and not stat.S_ISDIR(mode), s.st_ino,
                         ),
                     )
@@ -315,7 +318,8 @@ class LocalLayer(BaseLayer):
             Entry,
             (
                 name, s.st_mode, s.st_size, s.st_mtime_ns, self.name, "", s.st_ctime_ns, s.st_atime_ns,
-                s.st_nlink, s.st_uid, s.st_gid, s.st_blocks, volatile or hard_linked, s.st_ino,
+                1 if self.parts_links else s.st_nlink, s.st_uid, s.st_gid, s.st_blocks,
+                volatile or hard_linked, s.st_ino,
             ),
         )  # fmt: skip
 

@@ -172,3 +172,27 @@ def test_random_changes(
     compare(reference, below.mount(), ["the old write layer is stacked below another"])
     below.assert_lower_unchanged()
     below.umount()
+
+
+def test_of_lower_hard_links_the_name_that_is_written_changes_alone(writable: WritableStack) -> None:
+    lower = writable.lower[0]
+    (lower / "dir").mkdir()
+    (lower / "a").write_bytes(b"lower")
+    os.link(lower / "a", lower / "b")
+    os.link(lower / "a", lower / "dir" / "c")
+    point = writable.mount()
+    for _ in range(2):
+        assert {name: (point / name).read_bytes() for name in ("a", "b", "dir/c")} == dict.fromkeys(
+            ("a", "b", "dir/c"), b"lower"
+        )
+    with (point / "b").open("ab") as file:
+        file.write(b" and more")
+    for _ in range(2):
+        assert (point / "a").read_bytes() == (point / "dir/c").read_bytes() == b"lower"
+        assert (point / "b").read_bytes() == b"lower and more"
+        assert not (writable.mine / "a").exists()
+        assert not (writable.mine / "dir").exists()
+        writable.umount()
+        point = writable.mount(point=point)
+    (point / "a").unlink()
+    assert (point / "dir/c").read_bytes() == b"lower"
