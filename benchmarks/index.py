@@ -11,15 +11,22 @@ import datetime as dt
 import signal
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import indexbench, indexpeer, indexwalks
 from benchmarks.__main__ import SIGNALS, end, shown_command
 from benchmarks.archive import Archive, write_archive
 from benchmarks.indexbench import Bench
-from benchmarks.indextools import Missing, Rows, can_drop_caches
+from benchmarks.indextools import Rows, can_drop_caches
 from benchmarks.machine import describe_machine, describe_packages, load_average
 from benchmarks.session import say, scratch_directory
+from copickfs.config import load
+from copickfs.indexing import Catalog, key_of, open_index
+from copickfs.layers.manager import LayerManager
+from copickfs.view import View
+
+if TYPE_CHECKING:
+    from copickfs.entities import EntityRecord
 
 RESULTS = Path(__file__).with_name("INDEX-RESULTS.md")
 FULL = (20_000, 1_000_000, 1000)
@@ -39,18 +46,39 @@ PARTS = (
 )
 
 
-def open_queries(config: Path) -> Any:
-    """What answers ``find_objects`` and ``search`` for a configuration, and has a ``close``.
+class Opened:
+    """What answers ``find_objects`` and ``search`` for a configuration.
 
-    Raises:
-        Missing: This version has nothing of the kind.
+    Args:
+        config: The configuration file.
     """
-    from copickfs import indexing
-    from copickfs.config import load
 
-    if not hasattr(indexing, "Catalog"):
-        raise Missing("this version has no `copickfs.indexing.Catalog`")
-    return indexing.Catalog(load(config))
+    def __init__(self, config: Path) -> None:
+        loaded = load(config)
+        self._database = open_index(loaded)
+        self._manager = LayerManager(loaded)
+        view = View(self._manager.get_data_layers())
+        self._catalog = Catalog(view, self._database, key_of(self._manager))
+
+    def find_objects(self, **criteria: Any) -> dict[str, list[EntityRecord]]:
+        """See `Catalog.find_objects`."""
+        return self._catalog.find_objects(**criteria)
+
+    def search(
+        self, query: str, object_types: list[str] | None = None, limit: int | None = None
+    ) -> dict[str, list[EntityRecord]]:
+        """See `Catalog.search`."""
+        return self._catalog.search(query, object_types, limit)
+
+    def close(self) -> None:
+        """Let go of the index."""
+        self._manager.close()
+        self._database.close()
+
+
+def open_queries(config: Path) -> Opened:
+    """What answers ``find_objects`` and ``search`` for a configuration."""
+    return Opened(config)
 
 
 def main() -> None:
@@ -61,7 +89,7 @@ def main() -> None:
     if not can_drop_caches():
         rows.note("Not as root: no figure is from cold caches.")
     machine = describe_machine(options.directory or Path(tempfile.gettempdir()))
-    load = load_average()
+    load_before = load_average()
     archive = Archive(options.runs, options.entities, options.seed)
     with scratch_directory(options.directory) as scratch:
         say("making the archive ...")
@@ -70,7 +98,7 @@ def main() -> None:
         for title, part in PARTS:
             with rows.section(title):
                 part(bench)
-        rows.note(f"Load average at the start {load:.1f}, at the end {load_average():.1f}.")
+        rows.note(f"Load average at the start {load_before:.1f}, at the end {load_average():.1f}.")
         text = _document(rows, machine).replace(str(scratch), "DIR")
     print(text)
     if options.save:
