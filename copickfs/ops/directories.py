@@ -103,9 +103,17 @@ class Directories:
             found = await self._find(self._inodes.path(number))
         except (NotFound, NotADirectory, Stale):
             return self._open_entry(number)
-        if self._inodes.is_of(number, found.entry.identity, linked=_is_linked(found.entry)):
-            return found.entry, found.ttl_s
-        return self._open_entry(number)
+        entry = found.entry
+        if self._inodes.is_of(number, entry.identity, linked=_is_linked(entry)):
+            return entry, found.ttl_s
+        try:
+            return self._open_entry(number)
+        except Stale:
+            if not stat.S_ISREG(entry.mode):
+                raise
+            # The kernel asks before it opens what it has just looked up, and `Files.open` opens what has
+            # the name by now. It repeats an open after ESTALE only once, which a busy writer can spoil.
+            return entry, 0.0
 
     def _open_entry(self, number: int) -> tuple[Entry, float]:
         """What is known of an inode that has no name any more, or whose name stands for another."""
