@@ -54,8 +54,9 @@ def main() -> None:
     text = _document(session.results, machine, versions)
     print(text)
     if options.save:
-        RESULTS.write_text(text + _kept_notes())
-        say(f"written to {RESULTS.parent.name}/{RESULTS.name}")
+        results = RESULTS.with_name(options.save)
+        results.write_text(text + _kept_notes(results))
+        say(f"written to {results.parent.name}/{results.name}")
 
 
 def _parse() -> argparse.Namespace:
@@ -76,7 +77,13 @@ def _parse() -> argparse.Namespace:
         help="measure from disk too: drops every cache of the machine before each such sample (root)",
     )
     parser.add_argument("--directory", type=Path, help="where the data goes (the temporary directory)")
-    parser.add_argument("--save", action="store_true", help=f"write the tables to benchmarks/{RESULTS.name}")
+    parser.add_argument(
+        "--save",
+        nargs="?",
+        const=RESULTS.name,
+        metavar="FILE",
+        help=f"write the tables to benchmarks/FILE ({RESULTS.name}), and keep its notes",
+    )
     options = parser.parse_args()
     if options.drop_caches and not os.access(DROP_CACHES, os.W_OK):
         parser.error("--drop-caches needs root")
@@ -141,9 +148,9 @@ def shown_command(module: str) -> str:
     return shlex.join(["python", "-m", module, *arguments])
 
 
-def _kept_notes() -> str:
+def _kept_notes(results: Path) -> str:
     """What a person has written under the heading of notes into the last results."""
-    last = RESULTS.read_text() if RESULTS.exists() else ""
+    last = results.read_text() if results.exists() else ""
     _, heading, notes = last.partition(f"\n{NOTES_HEADING}\n")
     return f"\n{NOTES_HEADING}\n{notes}" if heading else ""
 

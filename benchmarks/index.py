@@ -7,11 +7,12 @@ each figure stands what programs without an index take for the same answer, wher
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import signal
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks import indexbench, indexpeer, indexwalks
 from benchmarks.__main__ import SIGNALS, end, shown_command
@@ -21,12 +22,12 @@ from benchmarks.indextools import Rows, can_drop_caches
 from benchmarks.machine import describe_machine, describe_packages, load_average
 from benchmarks.session import say, scratch_directory
 from copickfs.config import load
-from copickfs.indexing import Catalog, key_of, open_index
-from copickfs.layers.manager import LayerManager
-from copickfs.view import View
+from copickfs.indexing import open_catalog, open_index
 
 if TYPE_CHECKING:
-    from copickfs.entities import EntityRecord
+    from collections.abc import Iterator
+
+    from copickfs.indexing import Catalog
 
 RESULTS = Path(__file__).with_name("INDEX-RESULTS.md")
 FULL = (20_000, 1_000_000, 1000)
@@ -46,39 +47,12 @@ PARTS = (
 )
 
 
-class Opened:
-    """What answers ``find_objects`` and ``search`` for a configuration.
-
-    Args:
-        config: The configuration file.
-    """
-
-    def __init__(self, config: Path) -> None:
-        loaded = load(config)
-        self._database = open_index(loaded)
-        self._manager = LayerManager(loaded)
-        view = View(self._manager.get_data_layers())
-        self._catalog = Catalog(view, self._database, key_of(self._manager))
-
-    def find_objects(self, **criteria: Any) -> dict[str, list[EntityRecord]]:
-        """See `Catalog.find_objects`."""
-        return self._catalog.find_objects(**criteria)
-
-    def search(
-        self, query: str, object_types: list[str] | None = None, limit: int | None = None
-    ) -> dict[str, list[EntityRecord]]:
-        """See `Catalog.search`."""
-        return self._catalog.search(query, object_types, limit)
-
-    def close(self) -> None:
-        """Let go of the index."""
-        self._manager.close()
-        self._database.close()
-
-
-def open_queries(config: Path) -> Opened:
+@contextlib.contextmanager
+def open_queries(config: Path) -> Iterator[Catalog]:
     """What answers ``find_objects`` and ``search`` for a configuration."""
-    return Opened(config)
+    loaded = load(config)
+    with open_catalog(loaded, open_index(loaded)) as (catalog, _):
+        yield catalog
 
 
 def main() -> None:

@@ -7,9 +7,6 @@ hits of a query, and ``memory`` in bytes. They are two processes, because whole 
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import inspect
 import json
 import random
 import re
@@ -22,7 +19,7 @@ from benchmarks.archive import Archive, changed_picks, meets, says
 from benchmarks.archiveplan import DATASETS, OBJECTS, SESSIONS, USERS, VOXEL_SIZES, batch_session, run_name
 from benchmarks.index import open_queries
 from benchmarks.indexbench import CHANGED
-from benchmarks.indextools import Missing, memory_of
+from benchmarks.indextools import memory_of
 from copickfs.entities import EntityType
 
 if TYPE_CHECKING:
@@ -67,9 +64,7 @@ def find_shapes(archive: Archive, draw: random.Random) -> dict[str, Callable[[],
             object=draw.choice(OBJECTS), user=draw.choice(USERS), session=draw.choice(SESSIONS)
         ),
         "session": lambda: find(session=batch_session(number())),
-        f"voxel size, type (limit {LIMIT})": lambda: find(
-            voxel_size=draw.choice(VOXEL_SIZES), type="tomogram"
-        )._replace(limit=LIMIT),
+        "voxel size, type": lambda: find(voxel_size=draw.choice(VOXEL_SIZES), type="tomogram"),
         "no hit": lambda: find(run=run_name(number()), object="unheard-of"),
     }
 
@@ -126,8 +121,7 @@ def ask(catalog: Any, query: Query, *, whole: bool) -> dict[str, list[Any]]:
     if query.text:
         answer: dict[str, list[Any]] = catalog.search(query.text, limit=limit)
         return answer
-    limited = {"limit": limit} if limit and _takes_limit(type(catalog)) else {}
-    found: dict[str, list[Any]] = catalog.find_objects(**query.criteria, **limited)
+    found: dict[str, list[Any]] = catalog.find_objects(**query.criteria)
     return found
 
 
@@ -191,18 +185,8 @@ def main() -> None:
     config = Path(sys.argv[1])
     runs, entities, seed, count = map(int, sys.argv[2:])
     archive = Archive(runs, entities, seed)
-    try:
-        catalog = open_queries(config)
-    except Missing as missing:
-        print(json.dumps({"missing": str(missing)}))
-        return
-    with contextlib.closing(catalog):
+    with open_queries(config) as catalog:
         print(json.dumps(measure(catalog, archive, count) if count else check(catalog, archive)))
-
-
-@functools.cache
-def _takes_limit(kind: type) -> bool:
-    return "limit" in inspect.signature(kind.find_objects).parameters
 
 
 if __name__ == "__main__":

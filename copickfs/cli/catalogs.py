@@ -51,8 +51,7 @@ def open_target(target: str) -> Iterator[Opened]:
         answer = ask_index(mount)
         config_file, database_file = Path(answer["configuration"]), answer["database"]
     with open_configuration(config_file, database_file=database_file) as opened:
-        state = opened.catalog.state()
-        if state is None or not state.scanned_ns:
+        if not opened.catalog.is_indexed:
             click.echo(
                 f"copickfs: {target}: not indexed yet, so all layers are gone through; this is done once by: "
                 f"copickfs index {config_file}",
@@ -78,21 +77,13 @@ def open_configuration(
         UserError: There is no index and there must be one.
     """
     from copickfs.config import load
-    from copickfs.indexing import Catalog, key_of
-    from copickfs.layers.kinds import BuildContext
-    from copickfs.layers.manager import LayerManager
-    from copickfs.view import View
+    from copickfs.indexing import open_catalog
 
     logging.getLogger("copickfs").addHandler(_ToStandardError())
     config: Any = load(config_file)
     database = _database(config, database_file, must_index=must_index)
-    manager = LayerManager(config, BuildContext(database=database))
-    try:
-        yield Opened(Catalog(View(manager.get_data_layers()), database, key_of(manager)), manager)
-    finally:
-        manager.close()
-        if database is not None:
-            database.close()
+    with open_catalog(config, database) as (catalog, manager):
+        yield Opened(catalog, manager)
 
 
 def connected(manager: LayerManager) -> None:

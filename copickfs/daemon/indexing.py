@@ -11,6 +11,8 @@ from copickfs.indexing.keeper import Keeper
 from copickfs.indexing.runner import Runner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from copickfs.index import Database
     from copickfs.layers.manager import LayerManager
     from copickfs.view import View
@@ -48,8 +50,8 @@ class IndexOfMount:
             self._fault = str(error)
             _log.warning("the index cannot be used: %s; the mount goes on without it", error)
 
-    def attach(self, view: View, manager: LayerManager) -> None:
-        """The tree whose index it is."""
+    def attach(self, view: View, manager: LayerManager, served: Callable[[], int] = int) -> None:
+        """The tree whose index it is, and what tells how many requests for it have been answered."""
         catalog = Catalog(view, self.database, key_of(manager))
         if manager.db_layer is not None:
             manager.db_layer.attach(catalog)
@@ -57,7 +59,7 @@ class IndexOfMount:
             return
         interval_s = self._interval_s()
         first_s = FIRST_S if interval_s is None else min(FIRST_S, interval_s)
-        self.keeper = Keeper(catalog, Runner(self._config_file), interval_s, first_s)
+        self.keeper = Keeper(catalog, Runner(self._config_file), interval_s, first_s, served)
 
     def start(self) -> None:
         """Begin to keep it."""

@@ -146,7 +146,7 @@ class Daemon:
         view = View(self._manager.get_data_layers(), self._control())
         filesystem = Filesystem(view, self._writer_of(view))
         self._status.filesystem = filesystem
-        self._index.attach(view, self._manager)
+        self._index.attach(view, self._manager, filesystem.counters.requests.total)
         self._status.index = self._index
         self._listen()
         chosen = request.options

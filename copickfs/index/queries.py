@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,7 @@ class Queries:
                 hits = _hits(connection, expression, stack, kinds, limit)
                 if hits:
                     for kind, numbers in hits.items():
-                        answer[kind.plural] = _best(_records(connection, numbers), text, limit)
+                        answer[kind.plural] = _best(connection, numbers, text, limit)
                     break
         return answer
 
@@ -221,15 +222,21 @@ def _hits(
 
 
 def _records(connection: sqlite3.Connection, ids: Sequence[int]) -> list[EntityRecord]:
-    row = f"SELECT {COLUMNS} FROM {JOINED} WHERE e.id = ?"
-    return [record_of(connection.execute(row, (number,)).fetchone()) for number in ids]
+    """The records with these row numbers, in this order."""
+    rows = f"SELECT {COLUMNS} FROM {JOINED} WHERE e.id IN (SELECT value FROM json_each(?))"
+    found = {row[-1]: record_of(row) for row in connection.execute(rows, (json.dumps(ids),))}
+    return [found[number] for number in ids]
 
 
-def _best(records: list[EntityRecord], text: str, limit: int | None) -> list[EntityRecord]:
+def _best(
+    connection: sqlite3.Connection, ids: Sequence[int], text: str, limit: int | None
+) -> list[EntityRecord]:
     """Those in which the words are whole names first, then those in which they begin one."""
-    if len(records) <= _MOST_RANKED:
-        wanted = [clause.text.casefold() for clause in clauses_of(text)]
-        records = sorted(records, key=lambda record: (-_score(record, wanted), record.identity.path))
+    if len(ids) > _MOST_RANKED:
+        return _records(connection, ids[:limit])
+    wanted = [clause.text.casefold() for clause in clauses_of(text)]
+    records = _records(connection, ids)
+    records.sort(key=lambda record: (-_score(record, wanted), record.identity.path))
     return records[:limit]
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _STACK_BITS, _TYPE_BITS = 44, 40
+_TYPES = {int(kind): kind for kind in EntityType}
+_decode = json.JSONDecoder().raw_decode
 MOST_STACKS = 1 << (62 - _STACK_BITS)
 
 COLUMNS = """
@@ -30,16 +32,15 @@ JOINED = """
 
 
 def record_of(row: Sequence[Any]) -> EntityRecord:
-    """The record in a row of `COLUMNS`."""
+    """The record in a row of `COLUMNS`. An answer may have thousands: each takes some microseconds."""
+    if bytes in map(type, row):
+        row = [shown(value) if isinstance(value, bytes) else value for value in row]
     path, leaf, kind, run, name, user, session, shows, size, segmentation_type, layers = row[:11]
     identity = Identity(
-        EntityType(kind),
-        join(shown(path), shown(leaf)),
-        shown(run), size, shown(name), shown(user), shown(session), shown(shows), segmentation_type,
-    )  # fmt: skip
-    return EntityRecord(
-        identity, tuple(shown(layers).split("/")), row[11], row[12], row[13], json.loads(row[14])
+        _TYPES[kind], join(path, leaf), run, size, name, user, session, shows, segmentation_type
     )
+    detail = {} if row[14] == "{}" else _decode(row[14])[0]
+    return EntityRecord(identity, tuple(layers.split("/")), row[11], row[12], row[13], detail)
 
 
 def ids_of(stack: int, kind: EntityType) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from copickfs.indexing.catalog import Catalog, criteria_of, types_of
 from copickfs.indexing.crawl import Summary
+from copickfs.indexing.opening import open_catalog
 from copickfs.indexing.place import key_of, open_index
 
-__all__ = ["Catalog", "Summary", "criteria_of", "key_of", "open_index", "types_of"]
+__all__ = ["Catalog", "Summary", "criteria_of", "key_of", "open_catalog", "open_index", "types_of"]

@@ -115,16 +115,23 @@ class Catalog:
         if self.crawler is not None:
             self.crawler.refresh(path)
 
+    @property
+    def is_indexed(self) -> bool:
+        """True if questions are answered from the index."""
+        try:
+            return self.table is not None and self.table.scanned_ns() > 0
+        except IndexUnavailable:
+            return False
+
     def state(self) -> StackState | None:
-        """How far the index is; None if there is none that can be read."""
+        """How far the index is; None if there is none that can be read. Counts everything that is in it."""
         try:
             return None if self.table is None else self.table.state()
         except IndexUnavailable:
             return None
 
     def _queries(self) -> Queries:
-        state = self.state()
-        if self.database is not None and state is not None and state.scanned_ns:
+        if self.database is not None and self.is_indexed:
             return Queries(self.database, self.key)
         database = in_memory()
         Crawler(self.view, EntityTable(database, _IN_MEMORY)).crawl()

@@ -23,6 +23,8 @@ from copickfs.index.listings import prune
 from copickfs.indexing.changes import directories_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from copickfs.indexing.catalog import Catalog
     from copickfs.indexing.runner import Runner
 
@@ -32,8 +34,14 @@ SETTLE_S = 0.05
 """A burst of changes of one directory is looked at once."""
 
 _LONGEST_STEP_S = 0.02
-_REST = 4.0
-"""After each look at what has not changed, the thread rests for so many times as long as it took."""
+_REST, _REST_BUSY = 4.0, 50.0
+"""After each look at what has not changed, the thread rests for so many times as long as it took: longer
+while the mount is used, for both wait for the same disk and for Python's lock."""
+
+_LONGEST_REST_S = 0.2
+_BUSY_S = 2.0
+"""How long the mount counts as used after a request: one may be a long listing."""
+
 
 _MOST_CHANGES = 20_000
 _MANY_DIRECTORIES = 2_000
@@ -55,10 +63,16 @@ class Keeper:
         runner: Makes whole runs in another process.
         interval_s: Time between two of them; None: only what is asked for.
         first_s: How long after the start the first one is made, if it is due.
+        served: How many requests the mount has answered so far.
     """
 
     def __init__(
-        self, catalog: Catalog, runner: Runner, interval_s: float | None = None, first_s: float = 0.0
+        self,
+        catalog: Catalog,
+        runner: Runner,
+        interval_s: float | None = None,
+        first_s: float = 0.0,
+        served: Callable[[], int] = int,
     ) -> None:
         self._catalog = catalog
         assert catalog.table is not None  # noqa: S101 -- see above
@@ -68,6 +82,9 @@ class Keeper:
         self._runner = runner
         self._interval_s = interval_s
         self._first_s = first_s
+        self._served = served
+        self._served_before = 0
+        self._busy_until_s = 0.0
         self._news = threading.Condition()
         self._changed: dict[str, None] = {}
         self._is_looking = False
@@ -202,7 +219,7 @@ class Keeper:
         while self._unseen and not self._closed and not self._changed and time.monotonic() < deadline_s:
             begun_s = time.monotonic()
             self._crawler.look_again(self._unseen.popleft())
-            time.sleep(_REST * (time.monotonic() - begun_s))
+            self._rest(time.monotonic() - begun_s)
             if not any(getattr(layer, "watches_more", False) for layer in self._catalog.view.layers):
                 self._unseen.clear()  # nobody would be told of changes there: the next run finds them
         if self._runner.has_ended():
@@ -214,6 +231,12 @@ class Keeper:
         elif self._next_run_s is not None and time.monotonic() >= self._next_run_s:
             self._next_run_s = None
             self._runner.start()
+
+    def _rest(self, worked_s: float) -> None:
+        now_s, served = time.monotonic(), self._served()
+        if served != self._served_before:
+            self._served_before, self._busy_until_s = served, now_s + _BUSY_S
+        time.sleep(min(_LONGEST_REST_S, worked_s * (_REST_BUSY if now_s < self._busy_until_s else _REST)))
 
     def _try_again(self, failed: list[str]) -> None:
         """A layer is out of reach: what it has stays as it was, and is looked at when the next run is due."""

@@ -72,8 +72,7 @@ class Runner:
         assert process.stderr is not None  # noqa: S101 -- see start
         with process.stderr as stream:
             said = " ".join(stream.read(_MOST_CHARACTERS).split())
-        has_failed = process.returncode > 1 or process.returncode < 0
-        is_fault = has_failed and process.returncode != _INCOMPLETE
+        is_fault = process.returncode not in (0, _INCOMPLETE)
         self.fault = f"indexing has failed: {said}" if is_fault else ""
         if said:
             _log.info("indexing: %s", said)

@@ -16,6 +16,7 @@ from copickfs.layers.base import LISTED_TTL_S, POLLED_TTL_S, BaseLayer
 from copickfs.layers.links import LinkRules
 from copickfs.layers.localfile import LocalFile
 from copickfs.layers.localroot import LocalRoot
+from copickfs.layers.localscan import statuses
 from copickfs.layers.watch import Watcher
 from copickfs.model import Entry, Health, Space, Statistics
 
@@ -284,30 +285,25 @@ class LocalLayer(BaseLayer):
     def _entries(self, path: str, descriptor: int, limit: int | None) -> list[Entry]:
         entries = []
         layer, parts_links = self.name, self.parts_links
-        with os.scandir(descriptor) as names:
-            for item in names:
-                try:
-                    s = item.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # gone since the directory was read
-                mode = s.st_mode
-                if stat.S_ISLNK(mode):
-                    inner = f"{path}/{item.name}" if path else item.name
-                    full = self._prefix + inner
-                    entries.append(self._through_link(inner, full, s, inline=limit is not None))
-                    continue
-                entries.append(
-                    _new(
-                        Entry,
-                        (
-                            item.name, mode, s.st_size, s.st_mtime_ns, layer, "", s.st_ctime_ns,
-                            s.st_atime_ns, 1 if parts_links else s.st_nlink, s.st_uid, s.st_gid, s.st_blocks,
-                            s.st_nlink > 1 and not stat.S_ISDIR(mode), s.st_ino,
-                        ),
-                    )
-                )  # fmt: skip
-                if limit is not None and len(entries) > limit:
-                    raise WouldBlock(layer)
+        for found in statuses(descriptor, limit):
+            if found is None:
+                raise WouldBlock(layer)
+            name, s = found
+            mode = s.st_mode
+            if stat.S_ISLNK(mode):
+                inner = f"{path}/{name}" if path else name
+                entries.append(self._through_link(inner, self._prefix + inner, s, inline=limit is not None))
+                continue
+            entries.append(
+                _new(
+                    Entry,
+                    (
+                        name, mode, s.st_size, s.st_mtime_ns, layer, "", s.st_ctime_ns,
+                        s.st_atime_ns, 1 if parts_links else s.st_nlink, s.st_uid, s.st_gid, s.st_blocks,
+                        s.st_nlink > 1 and not stat.S_ISDIR(mode), s.st_ino,
+                    ),
+                )
+            )  # fmt: skip
         return entries
 
     def entry_of(self, name: str, s: os.stat_result, *, volatile: bool = False) -> Entry:
