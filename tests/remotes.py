@@ -39,6 +39,12 @@ class Remote:
         self._fs = fs
         self._root = root
 
+    def below(self, name: str, journals: Path) -> Remote:
+        """An empty place of its own on the same server, which is not to be stopped."""
+        root = f"{self._root}/{name}"
+        self._fs.makedirs(root, exist_ok=True)
+        return Remote(f"{self.url}/{name}", self.fs_args, journals, None, self._fs, root)
+
     @contextlib.contextmanager
     def layer(self, machine: str = "here", **options: Any) -> Iterator[WritableFsspecLayer]:
         """A connected layer of one machine."""

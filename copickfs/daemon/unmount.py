@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 from copickfs.daemon import registry
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT_S = 30.0
 _TERMINATION_LIMIT_S = 3.0
 _SHOWN_PROCESSES = 8
+_LETTING_GO_S = 2.0
+_POLL_S = 0.05
 
 
 def unmount(
@@ -57,19 +60,29 @@ def unmount(
 
 
 def _unmount_in_order(mountpoint: str, daemon: Process, limit_s: float) -> None:
-    try:
-        detach(mountpoint, lazy=False)
-    except Busy:
-        users = users_of(mountpoint)
-        shown = ", ".join(users[:_SHOWN_PROCESSES]) + (", ..." if len(users) > _SHOWN_PROCESSES else "")
-        raise MountError(
-            f"{mountpoint}: is in use by {shown or 'processes of other users'}; "
-            "end them first, or detach it with --force"
-        ) from None
+    _detach_unused(mountpoint)
     if not daemon.wait(limit_s):
         raise MountError(
             f"{mountpoint}: is unmounted, but its daemon {daemon.pid} has not ended within {limit_s:g} s; "
             f"end it with: kill -9 {daemon.pid}"
+        )
+
+
+def _detach_unused(mountpoint: str) -> None:
+    """Detach a mount that nobody uses. What has just ended holds on to it for a moment more."""
+    deadline_s = time.monotonic() + _LETTING_GO_S
+    while True:
+        try:
+            return detach(mountpoint, lazy=False)
+        except Busy:
+            users = users_of(mountpoint)
+            if not users and time.monotonic() < deadline_s:
+                time.sleep(_POLL_S)
+                continue
+        shown = ", ".join(users[:_SHOWN_PROCESSES]) + (", ..." if len(users) > _SHOWN_PROCESSES else "")
+        raise MountError(
+            f"{mountpoint}: is in use by {shown or 'processes that this user cannot see'}; "
+            "end them first, or detach it with --force"
         )
 
 

@@ -178,6 +178,17 @@ class InodeTable:
         for other_parent, other in names:  # the rule may take it for a file with one name from now on
             self.adopt(number, other_parent, other, identity)
 
+    def lose_name(self, number: int) -> bool:
+        """The name that `path` gives was found to be gone; True if it gives another one now.
+
+        Of a name that is removed behind the mount nobody says so.
+        """
+        place = self.place(number)
+        if not self._names.get(number, set()) - {place}:
+            return False
+        self.remove_name(number, *place)
+        return True
+
     def tell(self, number: int, look: int) -> None:
         """The kernel is told that an inode has ``look`` by now."""
         if number != ROOT:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from copickfs.layers.base import Layer
     from copickfs.layers.writable import WritableLayer
-    from tests.remotes import RemoteKind
+    from tests.remotes import Remote, RemoteKind
 
 GIB = 1 << 30
 
@@ -192,7 +192,9 @@ class WritableBackend(NamedTuple):
 
     Attributes:
         name: Shown by pytest.
-        open: Context manager from an empty directory to a connected layer that is empty.
+        open: Context manager from an empty directory, and a place of the kind, to a connected layer that
+            is empty.
+        kind: What place it needs; None for none.
         attributes: The source keeps modes, owners and times.
         xattrs: It keeps extended attributes.
         links: It has symbolic links.
@@ -202,7 +204,8 @@ class WritableBackend(NamedTuple):
     """
 
     name: str
-    open: Callable[[Path], contextlib.AbstractContextManager[WritableLayer]]
+    open: Callable[[Path, Remote | None], contextlib.AbstractContextManager[WritableLayer]]
+    kind: RemoteKind | None = None
     attributes: bool = True
     xattrs: bool = True
     links: bool = True
@@ -212,37 +215,38 @@ class WritableBackend(NamedTuple):
 
 
 @contextlib.contextmanager
-def _memory_writable(_root: Path) -> Iterator[WritableLayer]:
+def _memory_writable(_root: Path, _place: Remote | None) -> Iterator[WritableLayer]:
     layer = MemoryLayer("contract", read_only=False)
     with connected(layer):
         yield layer
 
 
 @contextlib.contextmanager
-def _local_writable(root: Path) -> Iterator[WritableLayer]:
+def _local_writable(root: Path, _place: Remote | None) -> Iterator[WritableLayer]:
     layer = WritableLocalLayer("contract", root, watch=True)
     with connected(layer):
         yield layer
 
 
 @contextlib.contextmanager
-def _local_confined(root: Path) -> Iterator[WritableLayer]:
+def _local_confined(root: Path, _place: Remote | None) -> Iterator[WritableLayer]:
     layer = WritableLocalLayer("contract", root, watch=True, confined=True)
     with connected(layer):
         yield layer
 
 
 def _remote(
-    kind: RemoteKind, *, propagate: bool
-) -> Callable[[Path], contextlib.AbstractContextManager[WritableLayer]]:
+    *, propagate: bool
+) -> Callable[[Path, Remote | None], contextlib.AbstractContextManager[WritableLayer]]:
     @contextlib.contextmanager
-    def opened(root: Path) -> Iterator[WritableLayer]:
-        with kind.open(root) as remote:
-            with remote.layer(propagate=propagate) as layer:
-                yield layer
-                assert layer.flush_pending(30), layer.pending()
-            assert remote.journal_files() == []
-            assert not [path for path in remote.files() if "-upload-" in path]
+    def opened(root: Path, place: Remote | None) -> Iterator[WritableLayer]:
+        assert place is not None
+        remote = place.below(uuid.uuid4().hex, root / "journals")
+        with remote.layer(propagate=propagate) as layer:
+            yield layer
+            assert layer.flush_pending(30), layer.pending()
+        assert remote.journal_files() == []
+        assert not [path for path in remote.files() if "-upload-" in path]
 
     return opened
 
@@ -253,7 +257,7 @@ WRITABLE_BACKENDS = (
     WritableBackend("local-confined", _local_confined),
     *(
         WritableBackend(
-            f"{kind.name}-{strategy}", _remote(kind, propagate=propagate),
+            f"{kind.name}-{strategy}", _remote(propagate=propagate), kind,
             attributes=False, xattrs=False, links=False, hard_links=False, exchange=False, special=False,
         )
         for kind in KINDS

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.remotes import Remote
+
 ME = Owner(os.getuid(), os.getgid())
 PICKS = "Picks/user_1_ribosome.json"
 OLD = b"old contents, " * 100
@@ -36,12 +38,22 @@ def backend(request: pytest.FixtureRequest) -> WritableBackend:
     return chosen
 
 
+@pytest.fixture(scope="module")
+def place(backend: WritableBackend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote | None]:
+    """A server, in which each test has a place of its own; None where there is none."""
+    if backend.kind is None:
+        yield None
+        return
+    with backend.kind.open(tmp_path_factory.mktemp("place")) as remote:
+        yield remote
+
+
 @pytest.fixture
-def layer(backend: WritableBackend, tmp_path: Path) -> Iterator[WritableLayer]:
+def layer(backend: WritableBackend, place: Remote | None, tmp_path: Path) -> Iterator[WritableLayer]:
     """An empty layer; what it announces is in `news`, and nothing may be in there."""
     (tmp_path / "root").mkdir()
     threads = set(threading.enumerate())
-    with backend.open(tmp_path / "root") as opened:
+    with backend.open(tmp_path / "root", place) as opened:
         news: list[str] = []
         opened.subscribe(news.append)
         opened.mkdir("Picks", 0o755, ME)

@@ -257,6 +257,23 @@ def test_change_through_another_name_of_the_file(stack: Stack) -> None:
     )
 
 
+def test_one_of_three_names_of_a_file_is_removed(stack: Stack) -> None:
+    """The inode is known by the name that was looked up first: the others are opened as before."""
+    source = put(stack.low / "notes/a", b"three names")
+    for name in ("b", "c"):
+        os.link(source, stack.low / "notes" / name)
+    notes = stack.mount("--read-only") / "notes"
+    numbers = {(notes / name).stat().st_ino for name in ("a", "b", "c")}
+    assert len(numbers) == 1
+    source.unlink()
+    assert (notes / "b").read_bytes() == b"three names"
+    (stack.low / "notes/b").unlink()
+    assert (notes / "c").read_bytes() == b"three names"
+    seen(stack, lambda: None, lambda: os.listdir(notes) == ["c"])
+    assert not (notes / "a").exists()
+    assert not (notes / "b").exists()
+
+
 def test_many_new_runs_at_once(project: Stack) -> None:
     def write() -> None:
         for number in range(200):
