@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copickfs.daemon import mounts as table
+from copickfs.daemon import unmount
+from copickfs.daemon.detach import Busy
 from copickfs.daemon.mounts import Mount, is_within, mount_above, mounts, parse_line, resolve
 from copickfs.daemon.options import parse_options
 from copickfs.errors import MountError
@@ -112,3 +114,38 @@ def test_options_that_are_refused(option: str) -> None:
         parse_options((f"ro,{option}",))
     if "level" not in option:
         assert parse_options((f"ro,{option}",), sloppy=True) == {"read_only": True}
+
+
+class Held:
+    """A mount that is busy for some tries, and who is seen to use it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tries: float, users: list[str]) -> None:
+        self.left = tries
+        monkeypatch.setattr(unmount, "detach", self.detach)
+        monkeypatch.setattr(unmount, "users_of", lambda _mountpoint: users)
+        monkeypatch.setattr(unmount, "_LETTING_GO_S", 0.2)
+
+    def detach(self, _mountpoint: str, *, lazy: bool) -> None:
+        assert not lazy
+        if self.left > 0:
+            self.left -= 1
+            raise Busy
+
+
+def test_a_mount_that_is_just_being_let_go_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(monkeypatch, 2, [])
+    unmount._detach_unused("/mnt")
+    assert held.left == 0
+
+
+def test_a_mount_in_use_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(monkeypatch, 2, ["vi (12)"])
+    with pytest.raises(MountError, match=r"/mnt: is in use by vi \(12\); end them first"):
+        unmount._detach_unused("/mnt")
+    assert held.left == 1
+
+
+def test_users_that_cannot_be_seen_are_told_of_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    Held(monkeypatch, float("inf"), [])
+    with pytest.raises(MountError, match="is in use by processes that this user cannot see"):
+        unmount._detach_unused("/mnt")
