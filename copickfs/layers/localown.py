@@ -13,7 +13,7 @@ import threading
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
-from copickfs.layers.watch import path_after
+from copickfs.layers.watch import inside_of, path_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -146,9 +146,7 @@ class OwnChanges:
 
     def _move(self, moves: Mapping[str, str]) -> None:
         inside = {
-            path: path_after(path, moves)
-            for path in self._looks
-            if path not in moves and path_after(path, moves) != path
+            path: path_after(path, moves) for path in inside_of(self._looks, moves) if path not in moves
         }
         looks = {path: self._looks[path] for path in inside}
         self._looks.update(dict.fromkeys(inside, ()))

@@ -42,6 +42,12 @@ def path_after(path: str, moves: Mapping[str, str]) -> str:
     return path
 
 
+def inside_of(paths: Iterable[str], directories: Iterable[str]) -> list[str]:
+    """Those of many ``paths`` that are inside of one of the directories, which are not the root."""
+    prefixes = tuple(f"{directory}/" for directory in directories)
+    return [path for path in paths if path.startswith(prefixes)]
+
+
 class Watcher:
     """Announces changes in watched directories.
 
@@ -148,10 +154,16 @@ class Watcher:
                 for watched, event_name in ((directory, name), (path, "")):
                     if watched in self.watched:
                         self._own_moves[self.watched[watched], event_name] += 1
-            self.watched = {path_after(path, moves): watch for path, watch in self.watched.items()}
-            self._paths_of = {
-                watch: [path_after(path, moves) for path in known] for watch, known in self._paths_of.items()
-            }
+            self._move(moves)
+
+    def _move(self, moves: Mapping[str, str]) -> None:
+        watched = self.watched.copy()
+        concerned = {*(path for path in moves if path in watched), *inside_of(watched, moves)}
+        watches = {path: watched.pop(path) for path in concerned}
+        watched.update((path_after(path, moves), watch) for path, watch in watches.items())
+        self.watched = watched  # in one step: others look at it without the lock
+        for watch in set(watches.values()):
+            self._paths_of[watch] = [path_after(path, moves) for path in self._paths_of[watch]]
 
     def close(self) -> None:
         """End the thread and give all watches back. Idempotent."""
