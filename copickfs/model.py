@@ -87,13 +87,18 @@ class Entry(NamedTuple):
 
     @property
     def look(self) -> int:
-        """A number of 32 bits over size and times; two that differ have one number once in 4,000,000,000."""
-        return hash((self.size_bytes, self.mtime_ns, self.ctime_ns)) & 0xFFFF_FFFF
+        """A number of 32 bits: the type of the file in the lowest four, else a hash of size and times."""
+        return hash((self.size_bytes, self.mtime_ns, self.ctime_ns)) & 0xFFFF_FFF0 | self.mode >> 12 & 0xF
 
     @property
     def version(self) -> str:
         """A string that differs whenever the contents may differ."""
         return self.etag or f"{self.mtime_ns:x}-{self.ctime_ns:x}-{self.size_bytes:x}-{self.inode:x}"
+
+
+def is_same_type(look: int, other: int) -> bool:
+    """True if two values of `Entry.look` are of files of one type."""
+    return (look ^ other) & 0xF == 0
 
 
 class ByteRange(NamedTuple):

@@ -13,7 +13,7 @@ import trio
 from copickfs import paths
 from copickfs.errors import NotADirectory, NotFound, Stale, WouldBlock
 from copickfs.layers.base import LISTED_TTL_S, POLLED_TTL_S
-from copickfs.model import Entry, EntryKind
+from copickfs.model import Entry, EntryKind, is_same_type
 
 if TYPE_CHECKING:
     from copickfs.ops.attributes import Attributes
@@ -109,8 +109,9 @@ class Directories:
         try:
             return self._open_entry(number)
         except Stale:
-            if not stat.S_ISREG(entry.mode):
-                raise
+            same_type = is_same_type(self._inodes.told(number), entry.look)
+            if not (stat.S_ISREG(entry.mode) and same_type):
+                raise  # the kernel has an inode that changes its type fail for ever, with EIO
             # The kernel asks before it opens what it has just looked up, and `Files.open` opens what has
             # the name by now. It repeats an open after ESTALE only once, which a busy writer can spoil.
             return entry, 0.0

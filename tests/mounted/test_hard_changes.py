@@ -6,10 +6,12 @@ Before each change the old state is looked at and read, so that the kernel has i
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import mmap
 import os
 import shutil
+import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -255,6 +257,25 @@ def test_change_through_another_name_of_the_file(stack: Stack) -> None:
         lambda: (stack.directory / "other name").write_bytes(b"through the other name"),
         lambda: path.read_bytes() == b"through the other name",
     )
+
+
+def test_a_link_is_stale_when_a_file_takes_its_place(stack: Stack) -> None:
+    """An inode that changes its type would answer EIO from then on."""
+    source = stack.low / "notes"
+    source.symlink_to("nowhere")
+    notes = stack.mount() / "notes"
+    descriptor = os.open(notes, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        assert stat.S_ISLNK(os.fstat(descriptor).st_mode)
+        with stack.changing():
+            source.unlink()
+            source.write_bytes(b"a file by now")
+        seen(stack, lambda: None, lambda: notes.is_file() and notes.read_bytes() == b"a file by now")
+        with pytest.raises(OSError, check=lambda error: error.errno == errno.ESTALE):
+            os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    assert notes.read_bytes() == b"a file by now"
 
 
 def test_one_of_three_names_of_a_file_is_removed(stack: Stack) -> None:
