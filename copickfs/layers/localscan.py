@@ -46,9 +46,13 @@ def statuses(descriptor: int, limit: int | None = None) -> Iterator[tuple[str, o
 
 
 def _are_cold(items: list[os.DirEntry[str]]) -> bool:
-    started = time.perf_counter()
-    _look_at(items)
-    return time.perf_counter() - started > _COLD_S * len(items)
+    """True as soon as these have taken longer than they would from memory."""
+    until_s = time.perf_counter() + _COLD_S * len(items)
+    for item in items:
+        _look_at([item])
+        if time.perf_counter() > until_s:
+            return True
+    return False
 
 
 def _read_ahead(items: list[os.DirEntry[str]]) -> None:
