@@ -12,11 +12,17 @@ import click
 from copickfs.errors import IndexUnavailable, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from copickfs.index import Database
     from copickfs.indexing import Catalog
     from copickfs.layers.manager import LayerManager
+
+
+INCOMPLETE = 3
+"""Exit status: something could not be read."""
+
+_SHOWN = 10
 
 
 class Opened(NamedTuple):
@@ -37,7 +43,7 @@ class Opened(NamedTuple):
 def open_target(target: str) -> Iterator[Opened]:
     """The catalog of a configuration file, or of a mount point, as far as it is known now.
 
-    Where there is no index yet, the layers are connected, for they are gone through.
+    Where there is no index yet, all layers are gone through.
 
     Raises:
         UserError: It is neither.
@@ -50,6 +56,8 @@ def open_target(target: str) -> Iterator[Opened]:
         mountpoint = mount
         answer = ask_index(mount)
         config_file, database_file = Path(answer["configuration"]), answer["database"]
+        if not answer["settled"]:
+            click.echo("copickfs: the index of the mount has not caught up with the latest changes", err=True)
     with open_configuration(config_file, database_file=database_file) as opened:
         if not opened.catalog.is_indexed:
             click.echo(
@@ -57,7 +65,7 @@ def open_target(target: str) -> Iterator[Opened]:
                 f"copickfs index {config_file}",
                 err=True,
             )
-            connected(opened.manager)
+        opened.catalog.before_walk = lambda: connected(opened.manager)
         yield opened._replace(mountpoint=mountpoint)
 
 
@@ -84,6 +92,15 @@ def open_configuration(
     database = _database(config, database_file, must_index=must_index)
     with open_catalog(config, database) as (catalog, manager):
         yield Opened(catalog, manager)
+
+
+def tell_skipped(skipped: Sequence[tuple[str, str]]) -> bool:
+    """Say what was not read, and why; True if there was anything."""
+    for path, reason in skipped[:_SHOWN]:
+        click.echo(f"copickfs: {path or '/'}: not read: {reason}", err=True)
+    if len(skipped) > _SHOWN:
+        click.echo(f"copickfs: {len(skipped)} directories were not read", err=True)
+    return bool(skipped)
 
 
 def connected(manager: LayerManager) -> None:

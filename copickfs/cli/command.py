@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from copickfs.errors import Transient, UserError
+from copickfs.errors import IndexUnavailable, Transient, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,11 +53,17 @@ class Command(click.Command):
             raise
         except (UserError, Transient) as error:
             raise Failure(str(error)) from None
+        except IndexUnavailable as error:
+            raise Failure(f"the index cannot be used: {error}") from None
+        except BrokenPipeError:
+            raise  # nobody reads on: click ends in silence
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except Exception as error:
             if os.environ.get(DEBUG_VARIABLE):
                 raise
+            if isinstance(error, OSError) and error.strerror:
+                raise Failure(f"{error.filename or 'output'}: {error.strerror}") from None
             raise Failure(
                 f"unforeseen error: {type(error).__name__}: {error}; set {DEBUG_VARIABLE}=1 to see where"
             ) from None

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int, int], None]
 
-INCOMPLETE = 3
 """Exit status: something could not be read; what was known of it is kept."""
-
-_SHOWN = 10
 
 
 @click.command(cls=Command)
@@ -58,14 +55,13 @@ def index(config: Path, layer: str | None, *, full: bool, quiet: bool) -> None:
 
 
 def _end(summary: Summary, stop: threading.Event) -> None:
-    for path, reason in summary.skipped[:_SHOWN]:
-        click.echo(f"copickfs: {path or '/'}: not read: {reason}", err=True)
-    if len(summary.skipped) > _SHOWN:
-        click.echo(f"copickfs: {len(summary.skipped)} directories were not read", err=True)
+    from copickfs.cli.catalogs import INCOMPLETE, tell_skipped
+
+    is_incomplete = tell_skipped(summary.skipped)
     if stop.is_set():
         click.echo("copickfs: stopped; the next run goes on from here", err=True)
         sys.exit(INTERRUPTED)
-    if summary.skipped:
+    if is_incomplete:
         sys.exit(INCOMPLETE)
 
 

@@ -50,11 +50,11 @@ class Orders:
 
     def index(self, _question: dict[str, Any], _caller: Caller) -> dict[str, Any]:
         """Where the index is, with all changes in it that were made so far."""
-        database = None
+        database, is_settled = None, True
         if self._keeper is not None:
-            self._keeper.settle(_SETTLE_S)
+            is_settled = self._keeper.settle(_SETTLE_S)
             database = self._keeper.document()["database"]
-        return {"configuration": self._configuration, "database": database}
+        return {"configuration": self._configuration, "database": database, "settled": is_settled}
 
     def materialize(self, question: dict[str, Any], _caller: Caller) -> dict[str, Any]:
         """``path``: a store whose partial copy is completed, or a directory with such stores below it.

@@ -49,6 +49,7 @@ class Database:
         self._writing = threading.Lock()
         self._is_closed = False
         self._generation = 0
+        self._file = _file_at(path)
         self._memory = self._connected() if path is None else None
         self._writer: sqlite3.Connection | None = self._memory
 
@@ -112,6 +113,11 @@ class Database:
         self.is_damaged = self.is_damaged or bool(wrong)
         return wrong
 
+    @property
+    def is_replaced(self) -> bool:
+        """True if somebody has removed the file since it was opened, or put another one in its place."""
+        return self.path is not None and _file_at(self.path) != self._file
+
     def close(self) -> None:
         """Let go of the file. Idempotent."""
         with self._lock:
@@ -122,6 +128,7 @@ class Database:
         """Another file has the name by now: go on with that one."""
         with self._writing:
             self._let_go()
+            self._file = _file_at(self.path)
             self.is_damaged = False
 
     def _let_go(self) -> None:
@@ -185,6 +192,14 @@ class Database:
             if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE:
                 self.is_damaged = True
             raise IndexUnavailable(f"{self.path or 'index in memory'}: {error}") from error
+
+
+def _file_at(path: Path | None) -> tuple[int, int] | None:
+    try:
+        status = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if status is None else (status.st_dev, status.st_ino)
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

@@ -145,8 +145,11 @@ class EntityTable:
         """Run ``scan`` has seen these directories, and found them unchanged."""
         with self.database.writing() as connection:
             stack = self._stack(connection)
+            seen = (
+                "UPDATE directory SET scan = max(scan, ?) WHERE stack = ? AND path = ?"  # not by a later run
+            )
             connection.executemany(
-                "UPDATE directory SET scan = ? WHERE stack = ? AND path = ?",
+                seen,
                 ((scan, stack, stored(directory)) for directory in directories),
             )
 

@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import time
 from typing import TYPE_CHECKING
 
 from copickfs.errors import IndexUnavailable
@@ -22,6 +23,7 @@ _log = logging.getLogger(__name__)
 OPEN_BUSY_S = 2.0
 """How long opening waits for another process: a mount waits for it."""
 
+_POLL_S = 0.02
 _COMPANIONS = ("", "-wal", "-shm")
 
 
@@ -83,21 +85,32 @@ def _state(path: Path) -> str:
     )  # what credentials may list is nobody else's business
     connection = sqlite3.connect(str(path), timeout=OPEN_BUSY_S, isolation_level=None)
     try:
+        if _is_foreign(connection):
+            return "foreign"
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        is_empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-        if is_empty and not version:
+        if _is_empty(connection) and not version:
             _make(connection)
-        elif application != APPLICATION_ID or version > VERSION:
-            return "foreign"
         elif not _migrate(connection, version):
             return "old"
         connection.execute("COMMIT")
         return "sound"
     finally:
         connection.close()
+
+
+def _is_foreign(connection: sqlite3.Connection) -> bool:
+    """True for another program's database, or a newer one; looking at it changes nothing in it."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if not version and _is_empty(connection):
+        return False
+    return bool(application != APPLICATION_ID or version > VERSION)
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
 
 
 def _make(connection: sqlite3.Connection) -> None:
@@ -138,7 +151,9 @@ def _set_aside(path: Path, suffix: str, reason: str) -> None:
 
 
 def rebuild(database: Database) -> None:
-    """Make a database anew that SQLite has found damaged; the object stays, and is empty.
+    """Make a database anew that SQLite has found damaged, or that is gone; the object stays.
+
+    What another process has made in its place meanwhile is used as it is.
 
     Raises:
         IndexUnavailable: As `open_database`.
@@ -170,7 +185,15 @@ def _turn(path: Path) -> Iterator[None]:
     """Only one process at a time makes, migrates or sets aside a database."""
     descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        deadline_s = time.monotonic() + BUSY_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline_s:
+                    raise IndexUnavailable(f"{path}.lock: another process keeps it locked") from None
+                time.sleep(_POLL_S)
         yield
     finally:
         os.close(descriptor)

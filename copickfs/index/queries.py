@@ -109,7 +109,7 @@ class Queries:
             stack = stack_id(connection, self._key)
             if stack is None:
                 return answer
-            for expression in expressions(connection, text):
+            for expression in expressions(connection, text, stack):
                 hits = _hits(connection, expression, stack, kinds, limit)
                 if hits:
                     for kind, numbers in hits.items():
@@ -134,8 +134,13 @@ def _condition(criteria: Criteria, stack: int) -> tuple[str, list[Any]]:
         values += more
     is_selective = bool(conditions)
     if criteria.layer is not None:
-        conditions.append("e.layers IN (SELECT id FROM name WHERE '/' || text || '/' GLOB ?)")
-        values.append(f"*/{_sqlite_glob(criteria.layer)}/*")
+        # Lists of layers in which the pattern may be, then those in which it is one of them.
+        conditions.append(
+            "e.layers IN (SELECT id FROM name WHERE '/' || text || '/' GLOB ? AND EXISTS (SELECT 1 FROM"
+            """ json_each('[' || replace(json_quote(text), '/', '","') || ']') WHERE value GLOB ?))"""
+        )
+        pattern = _sqlite_glob(criteria.layer)
+        values += [f"*/{pattern}/*", pattern]
     if criteria.segmentation_type is not None:
         conditions.append("e.segmentation_type GLOB ? AND e.segmentation_type <> ''")
         values.append(_sqlite_glob(criteria.segmentation_type))

@@ -16,6 +16,7 @@ _MOST_CLAUSES = 20
 _MOST_CHARACTERS = 1_000
 _MOST_NAMES = 200
 _TRIGRAM = 3
+_NAMED = ("name", "object", "run", "user", "session")
 
 
 class Clause(NamedTuple):
@@ -44,7 +45,7 @@ def clauses_of(text: str) -> list[Clause]:
     return clauses[:_MOST_CLAUSES]
 
 
-def expressions(connection: sqlite3.Connection, text: str) -> Iterator[str]:
+def expressions(connection: sqlite3.Connection, text: str, stack: int) -> Iterator[str]:
     """The ways to understand a search, the strictest first, as FTS5 expressions on ``entity_words``."""
     clauses = clauses_of(text)
     if not clauses:
@@ -54,7 +55,7 @@ def expressions(connection: sqlite3.Connection, text: str) -> Iterator[str]:
         loose = [clause._replace(is_prefix=clause.is_prefix or not clause.is_phrase) for clause in clauses]
         if loose != clauses:
             yield " AND ".join(map(_quoted, loose))
-    parts = [_names_with(connection, clause.text) for clause in clauses]
+    parts = [_names_with(connection, clause.text, stack) for clause in clauses]
     if all(parts) and any(
         not _begins_word(clause, names) for clause, names in zip(clauses, parts, strict=True)
     ):
@@ -76,13 +77,18 @@ def _has_words(text: str) -> bool:
     return any(character.isalnum() for character in text)
 
 
-def _names_with(connection: sqlite3.Connection, part: str) -> list[Clause]:
-    """Names that have ``part`` in them, whatever the case of its letters; the shortest if there are many."""
+def _names_with(connection: sqlite3.Connection, part: str, stack: int) -> list[Clause]:
+    """Names of a stack that have ``part`` in them, in letters of any case; the shortest if there are many."""
     if len(part) >= _TRIGRAM:
         found = "SELECT text FROM name WHERE id IN (SELECT rowid FROM name_parts WHERE name_parts MATCH ?)"
         value = _quoted(Clause(part))
     else:
         found = "SELECT text FROM name WHERE text LIKE ? ESCAPE '\\' AND typeof(text) = 'text'"
         value = "%" + part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    rows = connection.execute(f"{found} ORDER BY length(text), text LIMIT ?", (value, _MOST_NAMES))
+    used = " OR ".join(
+        f"EXISTS (SELECT 1 FROM entity WHERE entity.{column} = name.id AND entity.stack = ?)"
+        for column in _NAMED
+    )
+    limited = f"{found} AND ({used}) ORDER BY length(text), text LIMIT ?"
+    rows = connection.execute(limited, (value, *[stack] * len(_NAMED), _MOST_NAMES))
     return [Clause(words(shown(name))) for (name,) in rows if _has_words(shown(name))]

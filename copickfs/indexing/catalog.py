@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from copickfs.entities import EntityType
 from copickfs.errors import IndexUnavailable, UserError
-from copickfs.index import Criteria, EntityTable, Queries, in_memory
+from copickfs.index import Criteria, EntityTable, Queries, in_memory, rebuild
 from copickfs.indexing.crawl import Crawler, Summary
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from copickfs.entities import EntityRecord
     from copickfs.index import Database, StackState
@@ -40,12 +40,16 @@ class Catalog:
     Attributes:
         table: The entities that are kept; None if none are.
         crawler: Keeps them; None if nobody does.
+        before_walk: Called before all layers are gone through: connects them where they are not.
+        skipped: What the last answer lacks, which was made without an index: paths, and why.
     """
 
     def __init__(self, view: View, database: Database | None, key: str) -> None:
         self.view = view
         self.database = database
         self.key = key
+        self.before_walk: Callable[[], object] = lambda: None
+        self.skipped: Sequence[tuple[str, str]] = ()
         self.table = None if database is None else EntityTable(database, key)
         self.crawler = None if self.table is None else Crawler(view, self.table)
 
@@ -65,10 +69,9 @@ class Catalog:
 
         Raises:
             UserError: A criterion, or a kind of entities, is not known.
-            Transient: Without an index: a layer is out of reach.
         """
         wanted = criteria_of(**criteria)
-        return self._queries().find(wanted)
+        return self._answered(lambda queries: queries.find(wanted))
 
     def search(
         self, query: str, object_types: Collection[str] | None = None, limit: int | None = None
@@ -82,10 +85,9 @@ class Catalog:
 
         Raises:
             UserError: A kind of entities is not known.
-            Transient: Without an index: a layer is out of reach.
         """
         types = None if object_types is None else types_of(object_types)
-        return self._queries().search(query, types, limit)
+        return self._answered(lambda queries: queries.search(query, types, limit))
 
     def index(
         self,
@@ -106,8 +108,14 @@ class Catalog:
         Raises:
             IndexUnavailable: There is no index, or it cannot be written.
         """
-        if self.crawler is None:
+        if self.crawler is None or self.database is None:
             raise IndexUnavailable("there is no index")
+        try:
+            return self.crawler.crawl(full=full, layer=layer, progress=progress, stop=stop)
+        except IndexUnavailable:
+            if not self.database.is_damaged:
+                raise
+        rebuild(self.database)
         return self.crawler.crawl(full=full, layer=layer, progress=progress, stop=stop)
 
     def changed(self, path: str) -> None:
@@ -130,12 +138,16 @@ class Catalog:
         except IndexUnavailable:
             return None
 
-    def _queries(self) -> Queries:
+    def _answered(self, ask: Callable[[Queries], Answer]) -> Answer:
         if self.database is not None and self.is_indexed:
-            return Queries(self.database, self.key)
+            try:
+                return ask(Queries(self.database, self.key))
+            except IndexUnavailable as error:
+                _log.warning("the index cannot be read (%s), so all layers are gone through", error)
+        self.before_walk()
         database = in_memory()
-        Crawler(self.view, EntityTable(database, _IN_MEMORY)).crawl()
-        return Queries(database, _IN_MEMORY)
+        self.skipped = Crawler(self.view, EntityTable(database, _IN_MEMORY)).crawl().skipped
+        return ask(Queries(database, _IN_MEMORY))
 
 
 def criteria_of(**criteria: Any) -> Criteria:

@@ -84,6 +84,7 @@ class Keeper:
         self._first_s = first_s
         self._served = served
         self._served_before = 0
+        self._wants_run = False
         self._busy_until_s = 0.0
         self._news = threading.Condition()
         self._changed: dict[str, None] = {}
@@ -191,11 +192,14 @@ class Keeper:
             _log.warning("the index is not up to date: %s; the mount goes on without it", error)
         self._fault = str(error)
         self._unseen.clear()
+        self._next_run_s = time.monotonic() + _RETRY_S  # what was heard is lost: a run finds it
         if database is not None and database.is_damaged and database.path is not None:
-            rebuild(database)
-            self._next_run_s = time.monotonic()
-        else:  # what was heard is lost: a run finds it
-            self._next_run_s = time.monotonic() + _RETRY_S
+            try:
+                rebuild(database)
+            except IndexUnavailable as again:
+                self._fault = str(again)
+            else:
+                self._next_run_s = time.monotonic()
 
     def _begin(self) -> None:
         database = self._catalog.database
@@ -211,7 +215,9 @@ class Keeper:
             self._next_run_s = time.monotonic() + due_s
 
     def _work(self, changed: list[str]) -> None:
+        self._follow_file()
         if "" in changed and len(self._table.directories()) > _MANY_DIRECTORIES:
+            self._wants_run = self._runner.is_running  # it may be past what has changed already
             self._runner.start()
         elif changed:
             self._try_again(self._crawler.refresh(*changed))
@@ -232,6 +238,17 @@ class Keeper:
             self._next_run_s = None
             self._runner.start()
 
+    def _follow_file(self) -> None:
+        """Go on with the file that has the name by now, made anew if it was removed."""
+        database = self._catalog.database
+        if database is None or not database.is_replaced:
+            return
+        rebuild(database)
+        self._read_state()
+        self._see_again()
+        if not self._scanned_ns:
+            self._next_run_s = time.monotonic()
+
     def _rest(self, worked_s: float) -> None:
         now_s, served = time.monotonic(), self._served()
         if served != self._served_before:
@@ -248,6 +265,9 @@ class Keeper:
         """A whole run has come to its end, or was given up."""
         if self._interval_s is not None:
             self._next_run_s = time.monotonic() + self._interval_s
+        if self._wants_run:
+            self._wants_run = False
+            self._next_run_s = time.monotonic()
         if self._runner.fault:
             raise IndexUnavailable(self._runner.fault)
         self._fault = ""

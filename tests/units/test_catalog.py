@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import time
 from typing import TYPE_CHECKING
 
 from copickfs.config import load
-from copickfs.errors import IndexUnavailable
+from copickfs.errors import AccessDenied, IndexUnavailable
 from copickfs.index import EntityTable, open_database
+from copickfs.indexing import keeper as keeper_module
 from copickfs.indexing import open_catalog
+from copickfs.indexing.keeper import Keeper
 from copickfs.indexing.runner import Runner
+from copickfs.layers.local import LocalLayer
 from tests.entities import picks, run_files
 from tests.overlays import fill
 
@@ -18,6 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+
+    from copickfs.index import Database
+    from copickfs.indexing import Catalog
+    from copickfs.model import Entry
 
 PICKS = "ExperimentRuns/A/Picks/u_s_ribosome.json"
 
@@ -82,3 +91,100 @@ def test_a_run_that_the_command_refuses_is_a_fault(tmp_path: Path, monkeypatch: 
     (tmp_path / "cache").write_text("no directory")
     runner.start()
     assert "the index cannot be used" in ended(runner).fault
+
+
+def damage(path: Path) -> None:
+    """As a disk does, behind the pages that are looked at first; what SQLite keeps beside is written back."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 :] = b"\x5a" * (len(data) - len(data) // 2)
+    path.write_bytes(data)
+
+
+def documents(catalog: Catalog) -> dict[str, list[object]]:
+    answer = catalog.find_objects()
+    return {kind: [record.document() for record in records] for kind, records in answer.items()}
+
+
+def test_a_damaged_index_is_gone_on_without_and_made_anew(tmp_path: Path) -> None:
+    config, path = load(configured(tmp_path)), tmp_path / "index.db"
+    with open_catalog(config, open_database(path)) as (catalog, manager):
+        manager.connect_layers()
+        catalog.index()
+        whole = documents(catalog)
+    damage(path)
+    with open_catalog(config, open_database(path)) as (catalog, manager):
+        catalog.before_walk = manager.connect_layers
+        assert documents(catalog) == whole
+        catalog.index(full=True)
+        assert catalog.is_indexed
+        assert documents(catalog) == whole
+    with open_catalog(config, open_database(path)) as (catalog, _):
+        assert documents(catalog) == whole
+
+
+def test_what_is_not_read_without_an_index_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_catalog(load(configured(tmp_path)), None) as (catalog, manager):
+        catalog.before_walk = manager.connect_layers
+        assert catalog.find_objects(type="picks")["picks"]
+        assert not catalog.skipped
+        real = LocalLayer.scan
+
+        def denied(layer: LocalLayer, path: str, limit: int | None = None) -> list[Entry]:
+            if path.endswith("Picks"):
+                raise AccessDenied(path)
+            return real(layer, path, limit)
+
+        monkeypatch.setattr(LocalLayer, "scan", denied)
+        assert catalog.find_objects(type="picks")["picks"] == []
+        assert [path for path, _ in catalog.skipped] == ["ExperimentRuns/A/Picks"]
+
+
+def test_a_keeper_outlives_a_database_that_cannot_be_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = open_database(tmp_path / "index.db")
+    with contextlib.ExitStack() as stack:
+        catalog, manager = stack.enter_context(open_catalog(load(configured(tmp_path)), database))
+        manager.connect_layers()
+        catalog.index()
+        keeper = stack.enter_context(contextlib.closing(Keeper(catalog, Runner("none"))))
+        keeper.start()
+
+        def fail(_database: Database) -> None:
+            raise IndexUnavailable("no room")
+
+        real = keeper_module.rebuild
+        monkeypatch.setattr(keeper_module, "rebuild", fail)
+        database.is_damaged = True
+        monkeypatch.setattr(catalog.crawler, "refresh", lambda *_paths: fail(database))
+        keeper.heard("ExperimentRuns/A/Picks/x_1_ribosome.json")
+        assert keeper.settle(5)
+        assert keeper.document()["message"] == "no room"
+        monkeypatch.undo()
+        assert keeper_module.rebuild is real
+        fill(tmp_path / "lab", {"ExperimentRuns/A/Picks/late_1_ribosome.json": picks(2)})
+        keeper.heard("ExperimentRuns/A/Picks/late_1_ribosome.json")
+        assert keeper.settle(5)
+        assert catalog.find_objects(user="late")["picks"]
+
+
+def test_a_keeper_follows_a_database_that_was_removed(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    with contextlib.ExitStack() as stack:
+        opened = open_catalog(load(configured(tmp_path)), open_database(path))
+        catalog, manager = stack.enter_context(opened)
+        manager.connect_layers()
+        catalog.index()
+        keeper = stack.enter_context(contextlib.closing(Keeper(catalog, Runner("none"))))
+        keeper.start()
+        for companion in ("", "-wal", "-shm"):
+            path.with_name(path.name + companion).unlink(missing_ok=True)
+        with open_catalog(load(tmp_path / "config.json"), open_database(path)) as (other, others):
+            others.connect_layers()
+            other.index()
+            fill(tmp_path / "lab", {"ExperimentRuns/A/Picks/late_1_ribosome.json": picks(2)})
+            keeper.heard("ExperimentRuns/A/Picks/late_1_ribosome.json")
+            assert keeper.settle(5)
+            assert other.find_objects(user="late")["picks"]

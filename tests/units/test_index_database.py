@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copickfs.errors import IndexUnavailable
-from copickfs.index import Database, open_database, opening, rebuild
+from copickfs.index import Database, EntityTable, open_database, opening, rebuild
 from copickfs.index.schema import APPLICATION_ID, VERSION
 from tests.sandbox import needs_root
 
@@ -306,3 +307,33 @@ def test_the_tables_are_ours(database: Database) -> None:
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
         assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_file_that_was_removed_or_replaced_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    database = open_database(path)
+    table = EntityTable(database, "k")
+    table.finish(table.begin())
+    assert not database.is_replaced
+    for companion in ("", "-wal", "-shm"):
+        path.with_name(path.name + companion).unlink(missing_ok=True)
+    assert database.is_replaced
+    other = open_database(path)  # as another process would
+    rebuild(database)
+    assert not database.is_replaced
+    assert table.scanned_ns() == 0
+    table.finish(table.begin())
+    assert EntityTable(other, "k").scanned_ns() > 0
+    other.close()
+    database.close()
+
+
+def test_another_programs_database_stays_as_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "index.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+        connection.commit()
+    before = path.read_bytes()
+    open_database(path).close()
+    assert path.read_bytes() == before
+    assert "another program" in caplog.text

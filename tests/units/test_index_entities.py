@@ -327,3 +327,34 @@ def test_the_document_of_a_record_is_json() -> None:
         "metadata": {"points": 2},
     }  # fmt: skip
     assert sqlite3.sqlite_version_info >= (3, 38), "RETURNING and the trigram tokenizer"
+
+
+def test_a_slower_run_does_not_undo_what_a_later_one_has_seen(table: EntityTable) -> None:
+    """Else the later run takes it for gone when it ends."""
+    directories = sorted({each.rpartition("/")[0] for each in PICKS + VOLUMES})
+    slow, full = table.begin(), table.begin(full=True)
+    assert full > slow
+    before = found(table)
+    table.touch(full, directories)
+    table.touch(full, [each.rpartition("/")[0] for each in sorted(SHELVED)])
+    table.touch(slow, directories)
+    table.finish(full)
+    assert found(table) == before
+
+
+def test_a_layer_is_asked_for_by_its_whole_name(table: EntityTable) -> None:
+    shelved = sorted(SHELVED)
+    assert sorted(found(table, layer="mi*")) == shelved
+    assert found(table, layer="m*b") == []
+    assert found(table, layer="mine/lab") == []
+    assert len(found(table, layer="l?b")) == len(found(table))
+
+
+def test_names_of_another_stack_take_no_place_in_a_search(database: Database) -> None:
+    own, others = EntityTable(database, "own"), EntityTable(database, "others")
+    path = f"{RUNS}/a_long_name_with_xribosome_inside/Picks/u_1_o.json"
+    own.replace(own.begin(), batch_of([record(path)]))
+    many = [record(f"{RUNS}/xribosome{number:03}/Picks/u_1_o.json") for number in range(300)]
+    others.replace(others.begin(), batch_of(many))
+    assert searched(own, "bosome") == [path]
+    assert searched(own, "bosome u") == [path]
