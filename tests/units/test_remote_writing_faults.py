@@ -143,7 +143,7 @@ def test_a_rename_that_is_a_copy_and_a_removal_is_done_whole(tmp_path: Path, met
 def test_a_rename_that_breaks_off_is_completed_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with BY_NAME["s3"].open(tmp_path) as remote, remote.layer(timeout_s=1.0) as layer:
+    with BY_NAME["s3"].open(tmp_path) as remote, remote.layer(timeout_s=3.0) as layer:
         store(layer, "a", b"precious")
         with monkeypatch.context() as patched:
             call = GenericWriting._call
@@ -167,7 +167,7 @@ def test_a_rename_that_breaks_off_is_completed_behind(
 
 
 def test_a_server_that_is_gone_fails_the_flush_and_the_next_one_succeeds(remote: Remote) -> None:
-    with remote.layer(timeout_s=1.0) as layer:
+    with remote.layer(timeout_s=3.0) as layer:
         store(layer, "before", b"before")
         file = layer.create("x", 0o644, OWNER, whole=True)
         file.write(0, b"data")
@@ -197,7 +197,7 @@ def flushed(file: Any) -> bool:
 def test_what_could_not_be_sent_is_kept_and_tried_again(
     remote: Remote, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with remote.layer(timeout_s=1.0) as layer:
+    with remote.layer(timeout_s=3.0) as layer:
         assert layer.scan("") == []
         file = layer.create("x", 0o644, OWNER, whole=True)
         file.write(0, b"precious")
@@ -225,7 +225,7 @@ def test_what_could_not_be_sent_is_kept_and_tried_again(
 def test_work_goes_on_behind_while_the_server_is_gone(
     remote: Remote, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with remote.layer(propagate=True, timeout_s=1.0) as layer:
+    with remote.layer(propagate=True, timeout_s=3.0) as layer:
         layer.mkdir("dir", 0o755, OWNER)
         store(layer, "dir/old", b"old")
         assert layer.flush_pending(30)
@@ -300,7 +300,7 @@ def test_what_others_have_changed_meanwhile_is_neither_removed_nor_replaced(
 ) -> None:
     for name in ("removed", "target", "source"):
         remote.put(f"dir/{name}", b"before")
-    with remote.layer(propagate=True, timeout_s=1.0) as layer:
+    with remote.layer(propagate=True, timeout_s=3.0) as layer:
         assert len(layer.scan("dir")) == 3
         remote.server.stop()
         layer.unlink("dir/removed")
@@ -331,7 +331,7 @@ def test_the_same_contents_are_no_conflict(remote: Remote, caplog: pytest.LogCap
 def test_a_damaged_entry_does_not_hold_up_the_others(
     remote: Remote, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with remote.layer(propagate=True, timeout_s=1.0) as layer:
+    with remote.layer(propagate=True, timeout_s=3.0) as layer:
         assert layer.scan("") == []
         remote.server.stop()
         for name in ("a", "b", "c"):
@@ -348,7 +348,7 @@ def test_a_damaged_entry_does_not_hold_up_the_others(
 
 def test_no_secret_is_in_the_journal_or_the_log(remote: Remote, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with remote.layer(propagate=True, timeout_s=1.0) as layer:
+    with remote.layer(propagate=True, timeout_s=3.0) as layer:
         assert layer.scan("") == []
         remote.server.stop()
         store(layer, "x", b"x")
