@@ -271,8 +271,16 @@ def test_a_link_is_stale_when_a_file_takes_its_place(stack: Stack) -> None:
             source.unlink()
             source.write_bytes(b"a file by now")
         seen(stack, lambda: None, lambda: notes.is_file() and notes.read_bytes() == b"a file by now")
-        with pytest.raises(OSError, check=lambda error: error.errno == errno.ESTALE):
-            os.fstat(descriptor)
+
+        def is_stale() -> bool:
+            try:
+                os.fstat(descriptor)
+            except OSError as error:
+                assert error.errno == errno.ESTALE, error
+                return True
+            return False  # the kernel has the attributes of the link still
+
+        wait_until(is_stale, 10, "the kernel's question")
     finally:
         os.close(descriptor)
     assert notes.read_bytes() == b"a file by now"
