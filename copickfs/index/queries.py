@@ -136,8 +136,9 @@ def _condition(criteria: Criteria, stack: int) -> tuple[str, list[Any]]:
     if criteria.layer is not None:
         # Lists of layers in which the pattern may be, then those in which it is one of them.
         conditions.append(
-            "e.layers IN (SELECT id FROM name WHERE '/' || text || '/' GLOB ? AND EXISTS (SELECT 1 FROM"
-            """ json_each('[' || replace(json_quote(text), '/', '","') || ']') WHERE value GLOB ?))"""
+            "e.layers IN (SELECT id FROM name WHERE '/' || text || '/' GLOB ? AND CASE typeof(text)"
+            " WHEN 'text' THEN EXISTS (SELECT 1 FROM"
+            """ json_each('[' || replace(json_quote(text), '/', '","') || ']') WHERE value GLOB ?) END)"""
         )
         pattern = _sqlite_glob(criteria.layer)
         values += [f"*/{pattern}/*", pattern]

@@ -350,6 +350,13 @@ def test_a_layer_is_asked_for_by_its_whole_name(table: EntityTable) -> None:
     assert len(found(table, layer="l?b")) == len(found(table))
 
 
+def test_a_pattern_for_a_layer_beside_names_that_are_not_utf8(table: EntityTable) -> None:
+    odd = record(f"{RUNS}/TS_\udce9/Picks/u_1_o.json", "lab")
+    table.replace(table.begin(), batch_of([odd]))
+    assert odd.identity.path in found(table, layer="*")
+    assert odd.identity.path in found(table, layer="l*")
+
+
 def test_names_of_another_stack_take_no_place_in_a_search(database: Database) -> None:
     own, others = EntityTable(database, "own"), EntityTable(database, "others")
     path = f"{RUNS}/a_long_name_with_xribosome_inside/Picks/u_1_o.json"
