@@ -10,6 +10,7 @@ import enum
 import stat
 from typing import NamedTuple
 
+_TYPE_BITS = 0xF
 BLOCK_BYTES = 512  # the unit of st_blocks, by definition of stat(2)
 
 
@@ -88,7 +89,10 @@ class Entry(NamedTuple):
     @property
     def look(self) -> int:
         """A number of 32 bits: the type of the file in the lowest four, else a hash of size and times."""
-        return hash((self.size_bytes, self.mtime_ns, self.ctime_ns)) & 0xFFFF_FFF0 | self.mode >> 12 & 0xF
+        return (
+            hash((self.size_bytes, self.mtime_ns, self.ctime_ns)) & ~_TYPE_BITS & 0xFFFF_FFFF
+            | self.mode >> 12 & _TYPE_BITS
+        )
 
     @property
     def version(self) -> str:
@@ -98,7 +102,7 @@ class Entry(NamedTuple):
 
 def is_same_type(look: int, other: int) -> bool:
     """True if two values of `Entry.look` are of files of one type."""
-    return (look ^ other) & 0xF == 0
+    return (look ^ other) & _TYPE_BITS == 0
 
 
 class ByteRange(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from copickfs.indexing import Catalog
     from copickfs.layers.manager import LayerManager
 
-
-INCOMPLETE = 3
-"""Exit status: something could not be read."""
 
 _SHOWN = 10
 
@@ -43,7 +41,8 @@ class Opened(NamedTuple):
 def open_target(target: str) -> Iterator[Opened]:
     """The catalog of a configuration file, or of a mount point, as far as it is known now.
 
-    Where there is no index yet, all layers are gone through.
+    Where there is no index yet, all layers are gone through; if the answers then lack something, the
+    command ends with `INCOMPLETE` after it has shown them.
 
     Raises:
         UserError: It is neither.
@@ -67,6 +66,7 @@ def open_target(target: str) -> Iterator[Opened]:
             )
         opened.catalog.before_walk = lambda: connected(opened.manager)
         yield opened._replace(mountpoint=mountpoint)
+        end_incomplete(opened.catalog.skipped)
 
 
 @contextlib.contextmanager
@@ -92,6 +92,14 @@ def open_configuration(
     database = _database(config, database_file, must_index=must_index)
     with open_catalog(config, database) as (catalog, manager):
         yield Opened(catalog, manager)
+
+
+def end_incomplete(skipped: Sequence[tuple[str, str]]) -> None:
+    """Say what was not read, and why, and end with `INCOMPLETE` if there was anything."""
+    from copickfs.indexing.runner import INCOMPLETE
+
+    if tell_skipped(skipped):
+        sys.exit(INCOMPLETE)
 
 
 def tell_skipped(skipped: Sequence[tuple[str, str]]) -> bool:

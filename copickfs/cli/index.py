@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int, int], None]
 
-"""Exit status: something could not be read; what was known of it is kept."""
-
 
 @click.command(cls=Command)
 @click.argument("config", type=click.Path(path_type=Path))
@@ -55,14 +53,13 @@ def index(config: Path, layer: str | None, *, full: bool, quiet: bool) -> None:
 
 
 def _end(summary: Summary, stop: threading.Event) -> None:
-    from copickfs.cli.catalogs import INCOMPLETE, tell_skipped
+    from copickfs.cli.catalogs import end_incomplete, tell_skipped
 
-    is_incomplete = tell_skipped(summary.skipped)
     if stop.is_set():
+        tell_skipped(summary.skipped)
         click.echo("copickfs: stopped; the next run goes on from here", err=True)
         sys.exit(INTERRUPTED)
-    if is_incomplete:
-        sys.exit(INCOMPLETE)
+    end_incomplete(summary.skipped)
 
 
 def _report(catalog: Catalog, summary: Summary, took_s: float) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from copickfs.cli.command import Command
@@ -25,11 +23,9 @@ def search(target: str, text: str, types: tuple[str, ...], limit: int, *, as_jso
     Where nothing has the words as they are, they may begin a word, then stand anywhere in a name.
     """
     from copickfs.cli.answers import show
-    from copickfs.cli.catalogs import INCOMPLETE, open_target, tell_skipped
+    from copickfs.cli.catalogs import open_target
     from copickfs.indexing import types_of
 
     kinds = [kind.plural for kind in types_of(types)] or None
     with open_target(target) as opened:
         show(opened.catalog.search(text, kinds, limit), opened.mountpoint, as_json=as_json)
-        if tell_skipped(opened.catalog.skipped):
-            sys.exit(INCOMPLETE)

@@ -50,7 +50,7 @@ class IndexOfMount:
             self._fault = str(error)
             _log.warning("the index cannot be used: %s; the mount goes on without it", error)
 
-    def attach(self, view: View, manager: LayerManager, served: Callable[[], int] = int) -> None:
+    def attach(self, view: View, manager: LayerManager, served: Callable[[], int]) -> None:
         """The tree whose index it is, and what tells how many requests for it have been answered."""
         catalog = Catalog(view, self.database, key_of(manager))
         if manager.db_layer is not None:

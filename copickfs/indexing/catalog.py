@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from copickfs.entities import EntityType
@@ -110,13 +111,14 @@ class Catalog:
         """
         if self.crawler is None or self.database is None:
             raise IndexUnavailable("there is no index")
+        crawl = partial(self.crawler.crawl, full=full, layer=layer, progress=progress, stop=stop)
         try:
-            return self.crawler.crawl(full=full, layer=layer, progress=progress, stop=stop)
+            return crawl()
         except IndexUnavailable:
             if not self.database.is_damaged:
                 raise
         rebuild(self.database)
-        return self.crawler.crawl(full=full, layer=layer, progress=progress, stop=stop)
+        return crawl()
 
     def changed(self, path: str) -> None:
         """What is at ``path`` of the tree has changed: look at it now."""

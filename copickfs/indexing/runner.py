@@ -15,7 +15,8 @@ _log = logging.getLogger(__name__)
 _NICENESS = 19
 _END_S = 5.0
 _MOST_CHARACTERS = 1_000
-_INCOMPLETE = 3  # of the command: a layer is out of reach
+INCOMPLETE = 3
+"""Exit status of a command: something could not be read, such as a layer that is out of reach."""
 
 
 class Runner:
@@ -72,7 +73,7 @@ class Runner:
         assert process.stderr is not None  # noqa: S101 -- see start
         with process.stderr as stream:
             said = " ".join(stream.read(_MOST_CHARACTERS).split())
-        is_fault = process.returncode not in (0, _INCOMPLETE)
+        is_fault = process.returncode not in (0, INCOMPLETE)
         self.fault = f"indexing has failed: {said}" if is_fault else ""
         if said:
             _log.info("indexing: %s", said)

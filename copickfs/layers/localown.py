@@ -13,7 +13,7 @@ import threading
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
-from copickfs.layers.watch import inside_of, path_after
+from copickfs.layers.watch import at_or_inside, path_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -145,9 +145,7 @@ class OwnChanges:
         return path in self._under_way or any(path_after(path, moves) != path for moves in self._moving)
 
     def _move(self, moves: Mapping[str, str]) -> None:
-        inside = {
-            path: path_after(path, moves) for path in inside_of(self._looks, moves) if path not in moves
-        }
+        inside = {path: path_after(path, moves) for path in at_or_inside(self._looks, moves) - moves.keys()}
         looks = {path: self._looks[path] for path in inside}
         self._looks.update(dict.fromkeys(inside, ()))
         self._looks.update((inside[path], look) for path, look in looks.items())

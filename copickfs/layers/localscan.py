@@ -56,7 +56,7 @@ def _are_cold(items: list[os.DirEntry[str]]) -> bool:
 
 
 def _read_ahead(items: list[os.DirEntry[str]]) -> None:
-    in_order = sorted(items[_BLOCK:], key=os.DirEntry.inode)  # as they lie on the disk
+    in_order = sorted(items, key=os.DirEntry.inode)  # as they lie on the disk
     blocks = [in_order[first : first + _BLOCK] for first in range(0, len(in_order), _BLOCK)]
     with ThreadPoolExecutor(_THREADS, "copickfs-scan") as pool:
         for _ in pool.map(_look_at, blocks):

@@ -20,7 +20,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +42,11 @@ def path_after(path: str, moves: Mapping[str, str]) -> str:
     return path
 
 
-def inside_of(paths: Iterable[str], directories: Iterable[str]) -> list[str]:
-    """Those of many ``paths`` that are inside of one of the directories, which are not the root."""
-    prefixes = tuple(f"{directory}/" for directory in directories)
-    return [path for path in paths if path.startswith(prefixes)]
+def at_or_inside(paths: Collection[str], directories: Collection[str]) -> set[str]:
+    """Those of many ``paths`` that are one of the directories, or inside of one."""
+    prefixes = tuple(f"{directory}/" if directory else "" for directory in directories)
+    found = {path for path in paths if path.startswith(prefixes)}
+    return found.union(directory for directory in directories if directory in paths)
 
 
 class Watcher:
@@ -158,8 +159,7 @@ class Watcher:
 
     def _move(self, moves: Mapping[str, str]) -> None:
         watched = self.watched.copy()
-        concerned = {*(path for path in moves if path in watched), *inside_of(watched, moves)}
-        watches = {path: watched.pop(path) for path in concerned}
+        watches = {path: watched.pop(path) for path in at_or_inside(watched, moves)}
         watched.update((path_after(path, moves), watch) for path, watch in watches.items())
         self.watched = watched  # in one step: others look at it without the lock
         for watch in set(watches.values()):
@@ -257,9 +257,7 @@ class Watcher:
 
     def _forget_moved(self, moved: list[str]) -> None:
         """Drop the watches of directories that are no longer where their paths say."""
-        prefixes = tuple(path + "/" if path else "" for path in moved)
-        gone = [p for p in self.watched if p in moved or p.startswith(prefixes)]
-        for path in gone:
+        for path in at_or_inside(self.watched, moved):
             self._drop(path)
 
     def _drop(self, path: str) -> None:

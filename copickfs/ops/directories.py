@@ -100,7 +100,7 @@ class Directories:
         if written is not None:
             return written.written.status(), LISTED_TTL_S if written.written.whole else POLLED_TTL_S
         try:
-            found = await self._find_named(number)
+            found = await self._inodes.by_name(number, self._find)
         except (NotFound, NotADirectory, Stale):
             return self._open_entry(number)
         entry = found.entry
@@ -207,15 +207,6 @@ class Directories:
             return [], 0.0
         listing = await self._list(self._inodes.path(stream.number))
         return listing.entries, listing.ttl_s
-
-    async def _find_named(self, number: int) -> Found:
-        """What an inode stands for, by any of its names."""
-        while True:
-            try:
-                return await self._find(self._inodes.path(number))
-            except NotFound:
-                if not self._inodes.lose_name(number):
-                    raise
 
     async def _find(self, path: str) -> Found:
         try:

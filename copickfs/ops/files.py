@@ -10,7 +10,7 @@ import pyfuse3
 import trio
 
 from copickfs import paths
-from copickfs.errors import CopickfsError, IsADirectory, NotFound, Stale, WouldBlock
+from copickfs.errors import CopickfsError, IsADirectory, Stale, WouldBlock
 from copickfs.model import ByteRange
 from copickfs.ops.handles import Handle, Handles
 from copickfs.ops.pages import PageCache
@@ -56,7 +56,7 @@ class Files:
         if writer is not None and writer.written.whole:
             # Only its writer sees this version; nobody else is told of the inode.
             return pyfuse3.FileInfo(fh=self.handles.add(Handle(number, writer.file, writer.layer)))
-        path, file, layer = await self._open_named(number)
+        path, file, layer = await self._inodes.by_name(number, self._open_at)
         try:
             direct_io, keep_cache = self._how(number, path, file, layer)
         except BaseException:
@@ -65,17 +65,12 @@ class Files:
         handle = self.handles.add(Handle(number, file, layer, direct_io=direct_io))
         return pyfuse3.FileInfo(fh=handle, direct_io=direct_io, keep_cache=keep_cache)
 
-    async def _open_named(self, number: int) -> tuple[str, LayerFile, Layer]:
+    async def _open_at(self, path: str) -> tuple[str, LayerFile, Layer]:
         """What is open now, and by which of its names."""
-        while True:
-            path = self._inodes.path(number)
-            try:
-                return path, *await self._open(path)
-            except IsADirectory:
-                raise Stale(f"a directory has taken the place of {path!r}") from None
-            except NotFound:
-                if not self._inodes.lose_name(number):
-                    raise
+        try:
+            return path, *await self._open(path)
+        except IsADirectory:
+            raise Stale(f"a directory has taken the place of {path!r}") from None
 
     def _how(self, number: int, path: str, file: LayerFile, layer: Layer) -> tuple[bool, bool]:
         """How a file just opened is to be read: ``(direct_io, keep_cache)``."""

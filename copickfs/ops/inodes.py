@@ -15,10 +15,16 @@ Used on the event loop; `number_of` and `find` may be called from any thread.
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING, TypeVar
 
 import xxhash
 
-from copickfs.errors import Stale
+from copickfs.errors import NotFound, Stale
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
 
 ROOT = 1
 
@@ -178,16 +184,19 @@ class InodeTable:
         for other_parent, other in names:  # the rule may take it for a file with one name from now on
             self.adopt(number, other_parent, other, identity)
 
-    def lose_name(self, number: int) -> bool:
-        """The name that `path` gives was found to be gone; True if it gives another one now.
+    async def by_name(self, number: int, ask: Callable[[str], Awaitable[T]]) -> T:
+        """The answer about the path of an inode; about another one of its names where the first is gone.
 
         Of a name that is removed behind the mount nobody says so.
         """
-        place = self.place(number)
-        if not self._names.get(number, set()) - {place}:
-            return False
-        self.remove_name(number, *place)
-        return True
+        while True:
+            try:
+                return await ask(self.path(number))
+            except NotFound:
+                place = self.place(number)
+                if not self._names.get(number, set()) - {place}:
+                    raise
+                self.remove_name(number, *place)
 
     def tell(self, number: int, look: int) -> None:
         """The kernel is told that an inode has ``look`` by now."""
