@@ -18,6 +18,7 @@
     |   |-- Unavailable(ConnectionError)          EIO, the layer is down
     |   `-- DeadlineExceeded(TimeoutError)        ETIMEDOUT, the layer did not answer in time
     |-- IndexUnavailable                   the index cannot be used; every answer can be had without it
+    |-- CacheUnavailable                   the cache cannot be used; everything can be read without it
     `-- WouldBlock(BlockingIOError)        a ``*_nowait`` twin cannot answer from memory
 
 Errors of the operating system (:class:`OSError`) pass through layers unchanged;
@@ -129,6 +130,10 @@ class DeadlineExceeded(Transient, TimeoutError):
 
 class IndexUnavailable(CopickfsError):
     """The index cannot be read or written just now, or at all. Never a fault of the mount."""
+
+
+class CacheUnavailable(CopickfsError):
+    """The cache cannot be read or written just now, or at all. Never a fault of a read."""
 
 
 class WouldBlock(CopickfsError, BlockingIOError):

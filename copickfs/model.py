@@ -134,8 +134,8 @@ class Health(NamedTuple):
     """State of a layer.
 
     Attributes:
-        state: ``"ok"``, ``"down"`` (calls fail at once until a probe succeeds) or ``"unknown"``
-            (not tried yet).
+        state: ``"ok"``, ``"down"`` (calls fail at once until a probe succeeds), ``"offline"`` (never
+            asked) or ``"unknown"`` (not tried yet).
         message: The last fault in one line, without secrets; ``""`` when there was none.
     """
 
@@ -144,11 +144,25 @@ class Health(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Counters of one layer since it was connected."""
+    """Counters of one layer since it was connected.
+
+    Attributes:
+        requests: Requests to its source.
+        bytes_read: Contents that have come from there.
+        errors: Failed requests.
+        cache_hits: Pieces that readers found in the cache.
+        cache_misses: Pieces that had to be fetched for readers.
+        cached_bytes: Length of the former.
+        prefetch_queued: Pieces that are to be fetched before anybody asks.
+    """
 
     requests: int = 0
     bytes_read: int = 0
     errors: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    cached_bytes: int = 0
+    prefetch_queued: int = 0
 
 
 class Pending(NamedTuple):

@@ -71,7 +71,11 @@ def open_target(target: str) -> Iterator[Opened]:
 
 @contextlib.contextmanager
 def open_configuration(
-    config_file: Path, *, database_file: str | None = None, must_index: bool = False
+    config_file: Path,
+    *,
+    database_file: str | None = None,
+    must_index: bool = False,
+    offline: bool = False,
 ) -> Iterator[Opened]:
     """The catalog of a configuration file; its layers are not connected.
 
@@ -79,6 +83,7 @@ def open_configuration(
         config_file: The file.
         database_file: The database, if somebody knows it already.
         must_index: Without an index nothing can be done.
+        offline: Reach for nothing on a network.
 
     Raises:
         ConfigError: The configuration cannot be used.
@@ -90,7 +95,7 @@ def open_configuration(
     logging.getLogger("copickfs").addHandler(_ToStandardError())
     config: Any = load(config_file)
     database = _database(config, database_file, must_index=must_index)
-    with open_catalog(config, database) as (catalog, manager):
+    with open_catalog(config, database, offline=offline) as (catalog, manager):
         yield Opened(catalog, manager)
 
 

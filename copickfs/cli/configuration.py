@@ -16,6 +16,7 @@ def mount_options(
     foreground: bool = False,
     read_only: bool = False,
     allow_other: bool = False,
+    offline: bool = False,
     log_file: Path | None = None,
     log_level: str | None = None,
     sloppy: bool = False,
@@ -26,7 +27,12 @@ def mount_options(
         MountError: An option is not known.
     """
     fields: dict[str, Any] = parse_options(options, sloppy=sloppy)
-    flags = {"foreground": foreground, "read_only": read_only, "allow_other": allow_other}
+    flags = {
+        "foreground": foreground,
+        "read_only": read_only,
+        "allow_other": allow_other,
+        "offline": offline,
+    }
     fields.update({name: True for name, given in flags.items() if given})
     if log_file is not None:
         fields["log_file"] = log_file.absolute()

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--layer", metavar="L", help="Only what this layer has.")
 @click.option("--full", is_flag=True, help="Read everything again, also what has not changed.")
+@click.option("--offline", is_flag=True, help="Never ask a network: index what is known and cached.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
-def index(config: Path, layer: str | None, *, full: bool, quiet: bool) -> None:
+def index(config: Path, layer: str | None, *, full: bool, offline: bool, quiet: bool) -> None:
     """Bring the index of CONFIG up to date: what `copickfs find` and `copickfs search` answer from.
 
     A run that is interrupted is gone on with by the next one. A mount keeps its index up to date by
@@ -38,7 +39,7 @@ def index(config: Path, layer: str | None, *, full: bool, quiet: bool) -> None:
 
     _follow_daemon()
     stop = threading.Event()
-    with open_configuration(config, must_index=True) as opened:
+    with open_configuration(config, must_index=True, offline=offline) as opened:
         connected(opened.manager)
         if layer is not None:
             opened.manager.get_layer(layer)  # or a message that says which there are

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to standard error.")
 @click.option("--read-only", is_flag=True, help="Refuse all writes, whatever the layers permit.")
 @click.option("--allow-other", is_flag=True, help="Serve other users, too.")
+@click.option("--offline", is_flag=True, help="Never ask a network: show what is known and cached.")
 @click.option("-o", "options", multiple=True, metavar="OPT[,OPT]", help="Options as in fstab.")
 @click.option("--log-file", type=click.Path(path_type=Path), help="Where to log.")
 @click.option("--log-level", help="debug, info, warning or error.")
@@ -28,9 +29,9 @@ def mount(context: click.Context, /, config: Path, mountpoint: str, **flags: Any
     """Mount the layers of CONFIG as one tree on the directory MOUNTPOINT.
 
     Returns when the mount answers; the daemon goes on in the background. Options of -o: ro, rw,
-    allow_other, noexec, degraded (mount although a layer is out of reach), foreground, debug (log every
-    request to standard error, with -f), log_file=FILE, log_level=LEVEL; those that mount(8) and systemd
-    use for themselves are ignored.
+    allow_other, noexec, offline, degraded (mount although a layer is out of reach), foreground, debug
+    (log every request to standard error, with -f), log_file=FILE, log_level=LEVEL; those that mount(8)
+    and systemd use for themselves are ignored.
     """
     from copickfs.cli.configuration import mount_options
 

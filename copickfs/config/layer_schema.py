@@ -242,6 +242,36 @@ class CacheConfig(LayerConfig):
     parent_layer: str | None = Field(
         None, description="The data layer that is cached; all remote ones if absent.", examples=["portal"]
     )
+    min_free_bytes: int = Field(
+        1 * _GIB,
+        strict=True,
+        ge=0,
+        le=_MOST,
+        description="Room on its file system that the cache leaves to others, in bytes.",
+        examples=[10737418240],
+    )
+    memory_bytes: int = Field(
+        256 * 1024**2,
+        strict=True,
+        ge=16 * 1024**2,
+        le=_MOST,
+        description="Most that is kept in memory, in bytes.",
+        examples=[1073741824],
+    )
+    prefetch: bool = Field(
+        default=True,
+        strict=True,
+        description="Fetch what a reader is about to ask for: the next planes, the next blocks.",
+        examples=[False],
+    )
+    prefetch_window_bytes: int = Field(
+        64 * 1024**2,
+        strict=True,
+        gt=0,
+        le=_MOST,
+        description="How far ahead of a reader to fetch, in bytes; at most half of `memory_bytes`.",
+        examples=[134217728],
+    )
 
 
 class SQLiteDBConfig(LayerConfig):

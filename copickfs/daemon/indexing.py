@@ -32,14 +32,16 @@ class IndexOfMount:
     Args:
         config: The configuration.
         config_file: Its path.
+        offline: Whole runs reach for nothing on a network either.
 
     Attributes:
         database: Where it is; None if it cannot be used.
         keeper: Keeps it; None before `attach`, and if it cannot be used.
     """
 
-    def __init__(self, config: Any, config_file: str) -> None:
+    def __init__(self, config: Any, config_file: str, *, offline: bool = False) -> None:
         self._config = config
+        self._offline = offline
         self._config_file = config_file
         self._fault = ""
         self.keeper: Keeper | None = None
@@ -59,7 +61,9 @@ class IndexOfMount:
             return
         interval_s = self._interval_s()
         first_s = FIRST_S if interval_s is None else min(FIRST_S, interval_s)
-        self.keeper = Keeper(catalog, Runner(self._config_file), interval_s, first_s, served)
+        self.keeper = Keeper(
+            catalog, Runner(self._config_file, offline=self._offline), interval_s, first_s, served
+        )
 
     def start(self) -> None:
         """Begin to keep it."""

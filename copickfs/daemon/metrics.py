@@ -29,6 +29,24 @@ _LAYER_COUNTERS = {
     "requests": ("copickfs_layer_requests", "Requests to the source of a layer."),
     "bytes_read": ("copickfs_layer_read_bytes", "Bytes read from a layer."),
     "errors": ("copickfs_layer_errors", "Failed requests to the source of a layer."),
+    "cache_hits": ("copickfs_layer_cache_hits", "Pieces of a layer that readers found in the cache."),
+    "cache_misses": ("copickfs_layer_cache_misses", "Pieces of a layer that had to be fetched for readers."),
+    "cached_bytes": ("copickfs_layer_cached_bytes", "Bytes of a layer that readers found in the cache."),
+}
+_CACHE_COUNTERS = {
+    "memory_hit_bytes": ("copickfs_cache_memory_hit_bytes", "Bytes found in the memory of the cache."),
+    "disk_hit_bytes": ("copickfs_cache_disk_hit_bytes", "Bytes found on the disk of the cache."),
+    "stored_bytes": ("copickfs_cache_stored_bytes", "Bytes written to the disk of the cache."),
+    "unstored": ("copickfs_cache_unstored", "Pieces that were not kept for want of room or time."),
+    "damaged": ("copickfs_cache_damaged", "Pieces on the disk that were not what was written."),
+    "faults": ("copickfs_cache_faults", "Times that the cache could not be used."),
+    "prefetched_bytes": ("copickfs_prefetched_bytes", "Bytes fetched before anybody asked."),
+    "prefetch_hit_bytes": ("copickfs_prefetch_hit_bytes", "Of these, bytes that were asked for then."),
+    "prefetch_wasted_bytes": ("copickfs_prefetch_wasted_bytes", "Of these, bytes dropped without a reader."),
+}
+_CACHE_GAUGES = {
+    "memory_bytes": ("copickfs_cache_memory_bytes", "Bytes in the memory of the cache."),
+    "waiting_bytes": ("copickfs_cache_waiting_bytes", "Bytes still to be written to the disk of the cache."),
 }
 _LAYER_GAUGES = {
     "pending_entries": ("copickfs_layer_pending", "Changes that are still to be sent to a layer."),
@@ -55,10 +73,15 @@ class _Document:
         layers = document["layers"]
         up = GaugeMetricFamily("copickfs_layer_up", "0 while a layer is out of reach.", labels=["layer"])
         for layer in layers:
-            up.add_metric([layer["name"]], layer["state"] != "down")
+            up.add_metric([layer["name"]], layer["state"] not in ("down", "offline"))
         yield up
         for key, (name, text) in _LAYER_COUNTERS.items():
             yield _family(name, text, "layer", {layer["name"]: layer[key] for layer in layers})
+        if document["cache"]:
+            for key, (name, text) in _CACHE_GAUGES.items():
+                yield GaugeMetricFamily(name, text, value=document["cache"][key])
+            for key, (name, text) in _CACHE_COUNTERS.items():
+                yield CounterMetricFamily(name, text, value=document["cache"][key])
         for key, (name, text) in _LAYER_GAUGES.items():
             gauge = GaugeMetricFamily(name, text, labels=["layer"])
             for layer in layers:

@@ -14,6 +14,7 @@ _FLAGS = {
     "rw": ("read_only", False),
     "allow_other": ("allow_other", True),
     "degraded": ("degraded", True),
+    "offline": ("offline", True),
     "foreground": ("foreground", True),
     "debug": ("debug", True),
     "noexec": ("no_exec", True),
@@ -42,6 +43,7 @@ class MountOptions:
         read_only: Refuse all writes. False leaves it to the layers.
         allow_other: Serve other users, too.
         degraded: Mount although a layer is out of reach.
+        offline: Reach for nothing on a network.
         foreground: Do not go to the background.
         debug: Log every FUSE request to standard error, which only a daemon in the foreground has.
         no_exec: Nothing in the mount may be executed.
@@ -52,6 +54,7 @@ class MountOptions:
     read_only: bool = False
     allow_other: bool = False
     degraded: bool = False
+    offline: bool = False
     foreground: bool = False
     debug: bool = False
     no_exec: bool = False

@@ -72,7 +72,8 @@ class Daemon:
         self._progress = progress
         written = frozenset() if request.options.read_only else request.config.written_layers
         self._read_only = not written
-        self._index = IndexOfMount(request.config, request.config_file)
+        offline = request.options.offline
+        self._index = IndexOfMount(request.config, request.config_file, offline=offline)
         self._manager = LayerManager(
             request.config,
             BuildContext(
@@ -82,6 +83,7 @@ class Daemon:
                 writable=written,
                 write_strategy=request.config.write_strategy,
                 database=self._index.database,
+                offline=offline,
             ),
         )
         self._status = DaemonStatus(request, self._manager)

@@ -64,6 +64,7 @@ class DaemonStatus:
             "memory_bytes": _memory_bytes(),
             **self._writing(),
             **self._figures(),
+            "cache": self._cache(),
             "index": {} if self.index is None else self.index.document(),
             "layers": [self._layer(layer) for layer in self._manager.get_layers_by_priority()],
         }
@@ -104,6 +105,32 @@ class DaemonStatus:
             "open_files": len(filesystem.files),
         }
 
+    def _cache(self) -> dict[str, Any]:
+        """The keys about the cache; empty without one."""
+        layer = self._manager.cache_layer
+        if layer is None:
+            return {}
+        counts = layer.cache.counts()
+        return {
+            "root": str(layer.disk.root),
+            "message": layer.disk.fault,
+            "max_size_bytes": layer.disk.limit_bytes,
+            "memory_bytes": counts.memory_bytes,
+            "memory_hits": counts.memory_hits,
+            "memory_hit_bytes": counts.memory_hit_bytes,
+            "disk_hits": counts.disk.hits,
+            "disk_hit_bytes": counts.disk.hit_bytes,
+            "stored": counts.disk.stored,
+            "stored_bytes": counts.disk.stored_bytes,
+            "unstored": counts.disk.unstored + counts.unwritten,
+            "waiting_bytes": counts.waiting_bytes,
+            "damaged": counts.disk.damaged,
+            "faults": counts.disk.faults,
+            "prefetched_bytes": counts.guesses.kept_bytes,
+            "prefetch_hit_bytes": counts.guesses.hit_bytes,
+            "prefetch_wasted_bytes": counts.guesses.wasted_bytes,
+        }
+
     def _layer(self, layer: Layer) -> dict[str, Any]:
         health, statistics = layer.health(), layer.statistics()
         return {
@@ -119,6 +146,10 @@ class DaemonStatus:
             "requests": statistics.requests,
             "bytes_read": statistics.bytes_read,
             "errors": statistics.errors,
+            "cache_hits": statistics.cache_hits,
+            "cache_misses": statistics.cache_misses,
+            "cached_bytes": statistics.cached_bytes,
+            "prefetch_queued": statistics.prefetch_queued,
             **pending_document(layer),
         }
 

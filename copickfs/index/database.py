@@ -33,16 +33,18 @@ class Database:
     Args:
         path: The file; None for a database in memory, which this object alone sees.
         busy_s: How long to wait for other processes.
+        pragmas: More settings for every connection.
 
     Attributes:
         path: As given.
         is_damaged: SQLite has said that the file is not what was written.
     """
 
-    def __init__(self, path: Path | None, *, busy_s: float = BUSY_S) -> None:
+    def __init__(self, path: Path | None, *, busy_s: float = BUSY_S, pragmas: tuple[str, ...] = ()) -> None:
         self.path = path
         self.is_damaged = False
         self._busy_s = busy_s
+        self._pragmas = (*_PRAGMAS, *pragmas)
         self._local = threading.local()
         self._lock = threading.Lock()
         self._open: list[tuple[threading.Thread, sqlite3.Connection]] = []
@@ -173,7 +175,7 @@ class Database:
                 check_same_thread=False,
             )
             self._open.append((owner or threading.main_thread(), connection))
-        for pragma in _PRAGMAS:
+        for pragma in self._pragmas:
             connection.execute(pragma)
         return connection
 

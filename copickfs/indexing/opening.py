@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def open_catalog(config: Any, database: Database | None) -> Iterator[tuple[Catalog, LayerManager]]:
+def open_catalog(
+    config: Any, database: Database | None, *, offline: bool = False
+) -> Iterator[tuple[Catalog, LayerManager]]:
     """The catalog of a loaded configuration, and its layers, which are not connected yet.
 
     Args:
         config: See `copickfs.config.load`.
         database: Its index, which is closed at the end; None if there is none.
+        offline: Reach for nothing on a network.
     """
     with contextlib.ExitStack() as opened:
         if database is not None:
             opened.callback(database.close)
-        manager = LayerManager(config, BuildContext(database=database))
+        manager = LayerManager(config, BuildContext(database=database, offline=offline))
         opened.callback(manager.close)
         yield Catalog(View(manager.get_data_layers()), database, key_of(manager)), manager

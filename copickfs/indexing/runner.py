@@ -24,13 +24,14 @@ class Runner:
 
     Args:
         configuration: Path of the configuration file.
+        offline: Reach for nothing on a network.
 
     Attributes:
         fault: Why the last run was not whole; ``""`` if it was.
     """
 
-    def __init__(self, configuration: str) -> None:
-        self._configuration = configuration
+    def __init__(self, configuration: str, *, offline: bool = False) -> None:
+        self._arguments = ["--quiet", *(["--offline"] if offline else []), configuration]
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
@@ -46,7 +47,7 @@ class Runner:
         with self._lock:
             if self._process is not None or self._stopped:
                 return
-            command = [sys.executable, "-P", "-m", "copickfs", "index", "--quiet", self._configuration]
+            command = [sys.executable, "-P", "-m", "copickfs", "index", *self._arguments]
             try:
                 self._process = subprocess.Popen(
                     command,

@@ -127,6 +127,11 @@ class Catalogue:
             raise NotADirectory(directory)
         raise Unavailable(f"layer {self._name}: the listing of {kept.origin!r} does not fit together")
 
+    def array_at(self, directory: str) -> str | None:
+        """The array whose catalogue tells of ``directory``, from memory; None if there is none."""
+        kept = self._memory.find(directory)
+        return kept.origin if kept is not None and kept.is_array else None
+
     def doubt(self, path: str, found: Found) -> None:
         """The source was seen to differ from ``found`` at ``path``: ask it again, unless that is known."""
         kept = self._memory.find(split(path)[0])

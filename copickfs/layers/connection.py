@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from copickfs.errors import ConfigError, NotADirectory, NotFound, Transient, Unavailable
-from copickfs.layers.guard import Guard
+from copickfs.layers.guard import OTHER_SLOTS, SLOTS, Guard
 from copickfs.layers.sources import Counters, RangesIgnored
 from copickfs.layers.sources.faults import meaning
 from copickfs.layers.sources.opening import check_protocol, open_source
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_MANY_SLOTS = 26
+_LIKES_MANY = ("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
+"""Each call is a request of its own there, and most of its time is spent on the way."""
+
 
 class Connection:
     """All calls of one layer to its source, with time limits, retries and reconnection. Thread-safe.
@@ -37,9 +41,21 @@ class Connection:
         root_url: The layer's root.
         fs_args: Arguments for the fsspec file system.
         timeout_s: Silence after which a call is given up.
+        offline: Never call.
+
+    Attributes:
+        guesses: So many reads may be under way that nobody waits for.
     """
 
-    def __init__(self, name: str, root_url: str, fs_args: Mapping[str, Any], timeout_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        root_url: str,
+        fs_args: Mapping[str, Any],
+        timeout_s: float,
+        *,
+        offline: bool = False,
+    ) -> None:
         self._name = name
         self._root_url = root_url
         self._fs_args = dict(fs_args)
@@ -47,7 +63,10 @@ class Connection:
         self._timeout_s = timeout_s
         self._redact = Redactor(root_url, self._fs_args)
         self._counters = Counters()
-        self._guard = Guard(name, self._ping, timeout_s)
+        slots = _MANY_SLOTS if root_url.partition("://")[0] in _LIKES_MANY else SLOTS
+        self._offline = offline
+        self._guard = Guard(name, self._ping, timeout_s, slots, offline=offline)
+        self.guesses = (slots - OTHER_SLOTS) // 2
         self._changed = threading.Condition()
         self._source: Source | None = None
         self._opening_since_s: float | None = None
@@ -62,6 +81,8 @@ class Connection:
             ConfigError: This can never work.
             Transient: Out of reach just now.
         """
+        if self._offline:
+            return
         shown = shown_url(self._root_url)
         self._connecting = True
         try:
@@ -82,7 +103,12 @@ class Connection:
     @property
     def may_ask(self) -> bool:
         """False while a call would fail at once."""
-        return not self._guard.is_down or self._guard.hint_s() <= 0
+        return not self._offline and (not self._guard.is_down or self._guard.hint_s() <= 0)
+
+    @property
+    def is_busy(self) -> bool:
+        """True while reads wait for others to end."""
+        return self._guard.waiting > 0
 
     def hides(self, name: str) -> bool:
         """True if the source may leave this name out of its listings."""

@@ -60,6 +60,10 @@ class SingleFlight:
             raise copy.copy(error)
         return future.result()
 
+    def is_under_way(self, key: Hashable) -> bool:
+        """True while somebody works on that result."""
+        return key in self._flights
+
     def _launch(self, fly: Callable[[], None], *, apart: bool) -> None:
         if not apart:
             fly()

@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from copickfs.errors import ConfigError, DeadlineExceeded, Transient, Unavailable
 from copickfs.layers.breaker import Breaker
+from copickfs.model import Health
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from copickfs.model import Health
-
 T = TypeVar("T")
 
 SLOTS = 8
-"""Calls to one source at a time."""
+"""Calls to one source at a time, unless it is one that likes more."""
 
-READ_SLOTS = 6
-"""Of these, reads: lookups and listings always find one of the others."""
+OTHER_SLOTS = 2
+"""Of these, never reads: lookups and listings always find one."""
 
 HUNG_LIMIT = 32
 """Threads that were given up and have not come back; with more, no call is started."""
@@ -95,6 +94,11 @@ class Guard:
         name: Name of the layer.
         ping: Asks whether the source answers at all; raises `Transient` if it does not.
         timeout_s: Silence after which a call is given up.
+        slots: Calls at a time.
+        offline: Refuse every call.
+
+    Attributes:
+        waiting: Reads that wait for others to end.
     """
 
     def __init__(
@@ -102,22 +106,27 @@ class Guard:
         name: str,
         ping: Callable[[Attempt], None],
         timeout_s: float,
+        slots: int = SLOTS,
+        *,
+        offline: bool = False,
     ) -> None:
         self._name = name
         self._ping = ping
         self._timeout_s = timeout_s
         self._breaker = Breaker(name)
-        self._slots = threading.Semaphore(SLOTS)
-        self._read_slots = threading.Semaphore(READ_SLOTS)
+        self._slots = threading.Semaphore(slots)
+        self._read_slots = threading.Semaphore(slots - OTHER_SLOTS)
+        self.waiting = 0
         self._lock = threading.Lock()
         self._running: set[Attempt] = set()
         self._hung = 0
         self._closed = False
+        self._offline = offline
 
     @property
     def is_down(self) -> bool:
         """True while calls fail at once."""
-        return self._breaker.is_down
+        return self._offline or self._breaker.is_down
 
     def call(self, work: Callable[[Attempt], T], *, reading: bool = False) -> T:
         """One attempt at ``work``.
@@ -131,6 +140,10 @@ class Guard:
             Unavailable: The layer is down, or this call found it out of reach.
             DeadlineExceeded: Nothing was heard within the time limit.
         """
+        if self._offline:
+            raise Unavailable(
+                f"layer {self._name}: this is not in the cache, and the network is not asked (--offline)"
+            )
         if self._breaker.admit():
             self._ask_root()
         if not reading:
@@ -165,7 +178,7 @@ class Guard:
 
     def health(self) -> Health:
         """State and last fault, from memory."""
-        return self._breaker.health()
+        return Health("offline") if self._offline else self._breaker.health()
 
     def close(self) -> None:
         """Give up every call under way and refuse new ones. Idempotent."""
@@ -178,7 +191,7 @@ class Guard:
             attempt.call_off()
 
     def _may_pass(self, error: Exception) -> bool:
-        return isinstance(error, Transient) and not self._breaker.is_down and not self._closed
+        return isinstance(error, Transient) and not self.is_down and not self._closed
 
     def _reported(self, work: Callable[[Attempt], T]) -> T:
         """An attempt whose outcome the breaker hears of."""
@@ -209,9 +222,17 @@ class Guard:
 
     def _wait_for(self, slots: threading.Semaphore) -> None:
         """Wait as long as others make progress: a layer that goes down sends all waiters away."""
-        while not slots.acquire(timeout=_POLL_S):
-            if self._closed or self._breaker.is_down:
-                raise Unavailable(f"layer {self._name} is down: {self._breaker.health().message}")
+        if slots.acquire(blocking=False):
+            return
+        with self._lock:
+            self.waiting += 1
+        try:
+            while not slots.acquire(timeout=_POLL_S):
+                if self._closed or self._breaker.is_down:
+                    raise Unavailable(f"layer {self._name} is down: {self._breaker.health().message}")
+        finally:
+            with self._lock:
+                self.waiting -= 1
 
     def _attempt(
         self, work: Callable[[Attempt], T], silence_s: float, slots: threading.Semaphore | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _PLACE_ARGUMENTS = ("endpoint_url", "host", "port", "account_name", "project", "share")
 _USER_ARGUMENTS = ("username", "user", "profile", "anon", "domain")
 """As whom a source is asked, which decides what it lists."""
+
+_SHOWN_CHARACTERS = 80
 
 
 def journal_name(root_url: str, fs_args: Mapping[str, Any]) -> str:
@@ -32,6 +35,12 @@ def listing_key(root_url: str, fs_args: Mapping[str, Any]) -> str:
         except ValueError:
             users.append("")
     return _digest([shown_url(root_url).rstrip("/"), arguments, users])
+
+
+def cache_name(root_url: str, fs_args: Mapping[str, Any]) -> str:
+    """A directory name for what is read from a layer root: the same for the same place and user."""
+    shown = re.sub(r"[^A-Za-z0-9.-]+", "_", shown_url(root_url)).strip("_.")
+    return f"{shown[:_SHOWN_CHARACTERS] or 'source'}-{listing_key(root_url, fs_args)[:12]}"
 
 
 def _told(fs_args: Mapping[str, Any], keys: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -15,10 +15,12 @@ from copickfs.layers.localwrite import WritableLocalLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from copickfs.index import Database
     from copickfs.index.listings import ListingStore
     from copickfs.layers.base import Layer
+    from copickfs.layers.cachelayer import CacheLayer
 
 
 class BuildContext(NamedTuple):
@@ -32,6 +34,8 @@ class BuildContext(NamedTuple):
         write_strategy: ``write_strategy`` of the configuration.
         journal_directory: Where what is to be sent to remote layers is kept; None for the default.
         database: The index, where the listings of remote layers are kept for the next process; or None.
+        cache: What is read of remote layers is kept there; or None.
+        offline: Reach for nothing on a network: answer from what is known, and from the cache.
     """
 
     watch: bool = False
@@ -41,6 +45,8 @@ class BuildContext(NamedTuple):
     write_strategy: str = "default"
     journal_directory: str | None = None
     database: Database | None = None
+    cache: CacheLayer | None = None
+    offline: bool = False
 
 
 class LayerKind(Protocol):
@@ -88,12 +94,7 @@ def _build_filesystem(config: Any, context: BuildContext) -> Layer:
         config.root,
         config.priority,
         read_only=config.read_only,
-        fs_args=config.fs_args,
-        ttl_s=config.ttl,
-        immutable=config.immutable,
-        timeout_s=config.timeout,
-        on_unavailable=config.on_unavailable,
-        listing_store=_listing_store(config, context),
+        **_remote_options(config, context),
     )
 
 
@@ -105,14 +106,40 @@ def _build_writable_remote(config: Any, context: BuildContext) -> Layer:
         config.root,
         config.priority,
         propagate=context.write_strategy == "cache_and_propagate",
-        journal_directory=context.journal_directory,
-        fs_args=config.fs_args,
-        ttl_s=config.ttl,
-        immutable=config.immutable,
-        timeout_s=config.timeout,
-        on_unavailable=config.on_unavailable,
-        listing_store=_listing_store(config, context),
+        journal_directory=context.journal_directory or _journals(config, context),
+        **_remote_options(config, context),
     )
+
+
+def _remote_options(config: Any, context: BuildContext) -> dict[str, Any]:
+    cache = context.cache if context.cache is not None and context.cache.caches(config.layer_name) else None
+    return {
+        "fs_args": config.fs_args,
+        "ttl_s": config.ttl,
+        "immutable": config.immutable,
+        "timeout_s": config.timeout,
+        "on_unavailable": config.on_unavailable,
+        "listing_store": _listing_store(config, context),
+        "cache": cache,
+        "offline": context.offline,
+    }
+
+
+def _journals(config: Any, context: BuildContext) -> Path | None:
+    """Journals are in the cache's directory, but where one with pending changes is at the usual place."""
+    if context.cache is None:
+        return None
+    from copickfs.layers.identity import journal_name
+    from copickfs.layers.journalplace import default_journal_directory, has_pending
+
+    name = journal_name(config.root, config.fs_args)
+    return None if has_pending(default_journal_directory() / name) else context.cache.journal_directory
+
+
+def _build_cache(config: Any, _context: BuildContext) -> Layer:
+    from copickfs.layers.cachelayer import CacheLayer
+
+    return CacheLayer(config)
 
 
 def _build_database(config: Any, _context: BuildContext) -> Layer:
@@ -140,6 +167,6 @@ def _refuse(config: Any, _context: BuildContext) -> Layer:
 _BUILT_IN: dict[str, Callable[[Any, BuildContext], Layer]] = {
     "filesystem": _build_filesystem,
     "cryoet_data_portal": _refuse,
-    "cache": _refuse,
+    "cache": _build_cache,
     "sqlite_db": _build_database,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from copickfs.errors import ConfigError, Transient
 from copickfs.layers.database import SQLiteDBLayer
@@ -12,6 +12,7 @@ from copickfs.layers.kinds import BuildContext, build_layer
 
 if TYPE_CHECKING:
     from copickfs.layers.base import Layer
+    from copickfs.layers.cachelayer import CacheLayer
 
 _log = logging.getLogger(__name__)
 
@@ -41,12 +42,17 @@ class LayerManager:
         self.configs: dict[str, Any] = config.layer_configs
         self.default_write_layer: str | None = config.default_write_layer
         self.layers: OrderedDict[str, Layer] = OrderedDict()
-        self.cache_layer: Layer | None = None
+        self.cache_layer: CacheLayer | None = None
         self.db_layer: SQLiteDBLayer | None = None
-        if config.cache_config is not None and config.cache_config.layer_name not in config.layers:
-            self._build(config.cache_config, context or BuildContext())
+        context = context or BuildContext()
+        if config.cache_config is not None:
+            self.cache_layer = cast("CacheLayer", self._build(config.cache_config, context))
+            context = context._replace(cache=self.cache_layer)
         for name in config.layers:
-            self.layers[name] = self._build(self.configs[name], context or BuildContext())
+            is_cache = self.cache_layer is not None and name == self.cache_layer.name
+            self.layers[name] = (
+                cast("Layer", self.cache_layer) if is_cache else self._build(self.configs[name], context)
+            )
         if config.db_config is not None:
             self.db_layer = self._database(config.db_config)
 
@@ -87,7 +93,11 @@ class LayerManager:
             Transient: A layer is out of reach and that is not tolerated.
         """
         absent = []
+        if self.cache_layer is not None:
+            self._connect_cache(self.cache_layer)
         for name, layer in self.layers.items():
+            if layer is self.cache_layer:
+                continue
             try:
                 layer.connect()
             except ConfigError as error:
@@ -110,7 +120,17 @@ class LayerManager:
     def close(self) -> None:
         """Close every layer. Idempotent."""
         for layer in self.layers.values():
-            layer.close()
+            if layer is not self.cache_layer:
+                layer.close()
+        if self.cache_layer is not None:  # to which the others give what they have read
+            self.cache_layer.close()
+
+    def _connect_cache(self, cache: CacheLayer) -> None:
+        try:
+            cache.connect()
+        except ConfigError as error:
+            file, key = self.config.where(cache.name, "root")
+            raise ConfigError(str(error), file=file, key=key) from None
 
     def _database(self, config: Any) -> SQLiteDBLayer:
         layer = self.layers.get(config.layer_name) or self._build(config, BuildContext())

@@ -5,7 +5,8 @@
 * `copickfs.layers.connection`: the session, and all calls through the guard
 * `copickfs.layers.lister`, `listings`, `catalogue`: what is remembered, and when it is believed
 * `copickfs.layers.archive`: what of that is kept in the index for the next process
-* `copickfs.layers.remotefile`: an open file
+* `copickfs.layers.remotefile`, `pieces`: an open file, and how its contents come
+* `copickfs.layers.prefetch`, `walks`: what is fetched before anybody asks
 
 fsspec and its implementations are imported by `FsspecLayer.connect` or the first call.
 """
@@ -19,11 +20,15 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
+from copickfs.cache import Cache
 from copickfs.errors import AccessDenied, ConfigError, IsADirectory, WouldBlock
 from copickfs.layers.archive import ListingArchive
 from copickfs.layers.base import BaseLayer
 from copickfs.layers.catalogue import Catalogue
 from copickfs.layers.connection import Connection
+from copickfs.layers.identity import cache_name
+from copickfs.layers.pieces import Pieces
+from copickfs.layers.prefetch import Prefetcher
 from copickfs.layers.remotefile import RemoteFile
 from copickfs.layers.sources import DIRECTORY, LINK, SEALED, Found
 from copickfs.layers.sources.redaction import shown_url
@@ -33,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from copickfs.index.listings import ListingStore
+    from copickfs.layers.cachelayer import CacheLayer
     from copickfs.layers.listings import Listing
-    from copickfs.model import ByteRange
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +47,7 @@ IMMUTABLE_TTL_S = 86_400.0
 """How long callers may believe an answer about a source that never changes."""
 
 _INLINE_ENTRIES = 2_000
+_OWN_MEMORY_BYTES = 64 << 20
 _MODES = {
     DIRECTORY: stat.S_IFDIR | 0o755,
     LINK: stat.S_IFLNK | 0o777,
@@ -67,6 +73,8 @@ class FsspecLayer(BaseLayer):
         timeout_s: Silence after which a call is given up.
         on_unavailable: ``"wait"`` or ``"error"``.
         listing_store: Where its listings outlive this process.
+        cache: Where its contents outlive the open files; None: in a little memory only.
+        offline: Never ask the source: what is known and cached is all there is.
     """
 
     believes_stored = True
@@ -85,11 +93,15 @@ class FsspecLayer(BaseLayer):
         timeout_s: float = 20.0,
         on_unavailable: str = "wait",
         listing_store: ListingStore | None = None,
+        cache: CacheLayer | None = None,
+        offline: bool = False,
     ) -> None:
-        super().__init__(name, priority, read_only=read_only, on_unavailable=on_unavailable)
+        # Nobody comes back while this process lives: there is nothing to wait for.
+        reads = "error" if offline else on_unavailable
+        super().__init__(name, priority, read_only=read_only, on_unavailable=reads)
         self._shown_root = shown_url(root_url).rstrip("/")
         self._ttl_s = IMMUTABLE_TTL_S if immutable else ttl_s
-        self._connection = Connection(name, root_url, fs_args or {}, timeout_s)
+        self._connection = Connection(name, root_url, fs_args or {}, timeout_s, offline=offline)
         self._callbacks: list[Callable[[str], None]] = []
         believed_s = math.inf if immutable else ttl_s
         archive = ListingArchive(name, listing_store, is_believed=self.believes_stored)
@@ -97,6 +109,15 @@ class FsspecLayer(BaseLayer):
             name, self._connection, believed_s, 1.25 * timeout_s, self._announce, archive
         )
         self.owner = (os.getuid(), os.getgid())
+        self._pieces = Pieces(
+            Cache(memory_bytes=_OWN_MEMORY_BYTES) if cache is None else cache.cache,
+            cache_name(root_url, fs_args or {}),
+            self._connection.read,
+            immutable=immutable,
+        )
+        self._prefetcher: Prefetcher | None = None
+        if cache is not None and cache.config.prefetch and not offline:
+            self._prefetcher = self._goes_ahead(cache.config.prefetch_window_bytes)
 
     def connect(self) -> None:
         """See `Layer.connect`. The root is listed at once, unless the server lists nothing."""
@@ -114,6 +135,8 @@ class FsspecLayer(BaseLayer):
 
     def close(self) -> None:
         """See `Layer.close`."""
+        if self._prefetcher is not None:
+            self._prefetcher.close()
         self._connection.close()
         self._catalogue.close()
 
@@ -172,7 +195,13 @@ class FsspecLayer(BaseLayer):
 
     def statistics(self) -> Statistics:
         """See `Layer.statistics`: requests that were sent and contents that have arrived."""
-        return self._connection.statistics()
+        pieces = self._pieces
+        return self._connection.statistics()._replace(
+            cache_hits=pieces.hits,
+            cache_misses=pieces.misses,
+            cached_bytes=pieces.hit_bytes,
+            prefetch_queued=0 if self._prefetcher is None else self._prefetcher.queued,
+        )
 
     def wait_available_hint_s(self) -> float:
         """Seconds until it makes sense to repeat a failed read; 0 when the source answers. Never blocks."""
@@ -195,10 +224,9 @@ class FsspecLayer(BaseLayer):
         if found.kind == SEALED:
             raise AccessDenied(errno.EACCES, f"layer {self.name}: the server does not let {path!r} be read")
 
-        def fetch(span: ByteRange) -> bytes:
-            return self._connection.read(path, span, found)
-
-        return RemoteFile(entry or self.entry_of(found), fetch, lambda: self.doubt(path, found))
+        return RemoteFile(
+            entry or self.entry_of(found), path, found, self._pieces, lambda: self.doubt(path, found)
+        )
 
     def doubt(self, path: str, found: Found) -> None:
         """The source was seen to have another version at ``path`` than ``found``."""
@@ -212,6 +240,19 @@ class FsspecLayer(BaseLayer):
             name, _MODES.get(kind, _FILE_MODE), size_bytes, mtime_ns, self.name, etag, mtime_ns, mtime_ns, 1,
             uid, gid, -(-size_bytes // BLOCK_BYTES),
         )  # fmt: skip
+
+    def _goes_ahead(self, window_bytes: int) -> Prefetcher:
+        prefetcher = Prefetcher(
+            self.name,
+            self._pieces,
+            lambda path: self._catalogue.found(path, wait=False),
+            self._catalogue.array_at,
+            lambda: self._connection.is_busy,
+            window_bytes,
+            self._connection.guesses,
+        )
+        self._pieces.on_use = prefetcher.seen
+        return prefetcher
 
     def _announce(self, path: str) -> None:
         for callback in self._callbacks:

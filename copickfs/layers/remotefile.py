@@ -3,108 +3,90 @@
 from __future__ import annotations
 
 import errno
-import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from copickfs.cache.piece import piece_bytes
 from copickfs.errors import Stale, WouldBlock
-from copickfs.layers.flight import SingleFlight
 from copickfs.layers.sources import RangesIgnored
 from copickfs.model import ByteRange, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BLOCK_BYTES = 1 << 20
-"""What is fetched at a time; the kernel asks for an eighth of it."""
-
-WHOLE_BYTES = 8 << 20
-"""A file up to this size is fetched in one request."""
+    from copickfs.cache import Piece
+    from copickfs.layers.pieces import Pieces
+    from copickfs.layers.sources import Found
 
 WHOLE_LIMIT_BYTES = 64 << 20
-"""The same for servers that send nothing but whole files; larger ones cannot be read from those."""
-
-KEPT_BLOCKS = 4
+"""A file up to this size is fetched whole from servers that send nothing else; larger ones cannot be read."""
 
 
 class RemoteFile:
-    """The version of a file that was there when it was opened, and its last few blocks. Thread-safe.
+    """The version of a file that was there when it was opened. Thread-safe.
 
     Args:
         entry: What was opened.
-        fetch: Exactly the bytes of a range of that version; raises `Stale` and `Transient`.
+        path: Where it is at the source.
+        found: What the source has there.
+        pieces: Reads it.
         stale: Called when the source was seen to have another version.
     """
 
-    def __init__(self, entry: Entry, fetch: Callable[[ByteRange], bytes], stale: Callable[[], None]) -> None:
+    def __init__(
+        self, entry: Entry, path: str, found: Found, pieces: Pieces, stale: Callable[[], None]
+    ) -> None:
         self.entry = entry
-        self._fetch = fetch
+        self._path = path
+        self._found = found
+        self._pieces = pieces
         self._stale = stale
-        self._block_bytes = entry.size_bytes if entry.size_bytes <= WHOLE_BYTES else BLOCK_BYTES
-        self._lock = threading.Lock()
-        self._blocks: OrderedDict[ByteRange, bytes] = OrderedDict()
-        self._flights = SingleFlight()
+        self._version = pieces.version_of(found)
+        self._piece_bytes = piece_bytes(entry.size_bytes)
+        # The piece read last stays, for the kernel asks for it in parts; the rest is the cache's.
+        self._last: tuple[int, bytes] = (-1, b"")
 
     def read(self, span: ByteRange) -> bytes:
-        """See `LayerFile.read`. A range of a block or more goes to the source as it is."""
+        """See `LayerFile.read`."""
         start, stop = span.start, min(span.stop, self.entry.size_bytes)
         if start >= stop:
             return b""
         try:
-            if self._block_bytes == BLOCK_BYTES and stop - start >= BLOCK_BYTES:
-                return self._fetch(ByteRange(start, stop))
-            return self._joined(start, stop, self._block)
+            return self._joined(start, stop, self._pieces.get)
         except RangesIgnored:
             self._take_whole()
-            return self._joined(start, stop, self._block)
+            return self._joined(start, stop, self._pieces.get)
         except Stale:
             self._stale()
             raise
 
     def read_nowait(self, span: ByteRange) -> bytes:
-        """See `LayerFile.read_nowait`: only what the last blocks hold."""
+        """See `LayerFile.read_nowait`: only what is in memory."""
         start, stop = span.start, min(span.stop, self.entry.size_bytes)
-        return self._joined(start, stop, self._block_at_hand) if start < stop else b""
+        return self._joined(start, stop, self._at_hand) if start < stop else b""
 
     def close(self) -> None:
         """See `LayerFile.close`."""
-        with self._lock:
-            self._blocks.clear()
+        self._last = (-1, b"")
 
-    def _joined(self, start: int, stop: int, block_of: Callable[[ByteRange], bytes]) -> bytes:
-        size = self._block_bytes
-        pieces = []
+    def _joined(self, start: int, stop: int, get: Callable[[Piece, Found], bytes]) -> bytes:
+        size = self._piece_bytes
+        parts = []
         for first in range(start // size * size, stop, size):
-            block = block_of(ByteRange(first, min(first + size, self.entry.size_bytes)))
-            pieces.append(block[max(0, start - first) : stop - first])
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            at, data = self._last
+            if at != first:
+                span = ByteRange(first, min(first + size, self.entry.size_bytes))
+                data = get(
+                    self._pieces.piece(self._path, self._version, span, self.entry.size_bytes), self._found
+                )
+                self._last = (first, data)
+            parts.append(data[max(0, start - first) : stop - first])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _block_at_hand(self, span: ByteRange) -> bytes:
-        with self._lock:
-            block = self._blocks.get(span)
-        if block is None:
+    def _at_hand(self, piece: Piece, found: Found) -> bytes:
+        data = self._pieces.get_nowait(piece, found)
+        if data is None:
             raise WouldBlock(self.entry.layer)
-        return block
-
-    def _block(self, span: ByteRange) -> bytes:
-        with self._lock:
-            block = self._blocks.get(span)
-            if block is not None:
-                self._blocks.move_to_end(span)
-                return block
-        return self._flights.run(span, lambda: self._fetched(span))
-
-    def _fetched(self, span: ByteRange) -> bytes:
-        with self._lock:
-            landed = self._blocks.get(span)  # by another flight, after this reader had looked
-        if landed is not None:
-            return landed
-        block = self._fetch(span)
-        with self._lock:
-            self._blocks[span] = block
-            while len(self._blocks) > KEPT_BLOCKS:
-                self._blocks.popitem(last=False)
-        return block
+        return data
 
     def _take_whole(self) -> None:
         """The server sends whole files only."""
@@ -114,4 +96,5 @@ class RemoteFile:
                 f"layer {self.entry.layer}: the server cannot send a part of {self.entry.name!r}, and "
                 f"{self.entry.size_bytes} bytes are too many to fetch at once",
             )
-        self._block_bytes = self.entry.size_bytes
+        self._last = (-1, b"")
+        self._piece_bytes = self.entry.size_bytes

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -56,19 +57,41 @@ def test_among_equal_priorities_the_order_of_layers_decides(tmp_path: Path) -> N
     assert [layer.name for layer in LayerManager(config).get_layers_by_priority()] == ["b", "a"]
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        {"config_type": "cryoet_data_portal", "dataset_ids": [10301]},
-        {"config_type": "cache", "root": "cache"},
-    ],
-)
-def test_kinds_of_later_versions_are_accepted_and_refused_when_mounted(
-    tmp_path: Path, layer: dict[str, object]
-) -> None:
+def test_kinds_of_later_versions_are_accepted_and_refused_when_mounted(tmp_path: Path) -> None:
+    layer = {"config_type": "cryoet_data_portal", "dataset_ids": [10301]}
     config = parse(stack(tmp_path, disk={}, later=layer), base_directory=tmp_path, file="c.json")
     with pytest.raises(ConfigError, match=r"^c.json: layer_configs.later.config_type: .*leave 'later' out"):
         LayerManager(config)
+
+
+@pytest.mark.parametrize("is_layer", [True, False])
+def test_the_cache_is_a_layer_without_a_part_of_the_tree(tmp_path: Path, is_layer: bool) -> None:
+    document = stack(tmp_path, disk={})
+    section = {"config_type": "cache", "root": str(tmp_path / "cache"), "layer_name": "kept"}
+    if is_layer:
+        document["layers"].append("kept")
+        document["layer_configs"]["kept"] = section
+    else:
+        document["cache_config"] = section
+    with contextlib.closing(LayerManager(parse(document, base_directory=tmp_path))) as manager:
+        manager.connect_layers()
+        assert manager.cache_layer is not None
+        assert manager.cache_layer.name == "kept"
+        assert [layer.name for layer in manager.get_data_layers()] == ["disk"]
+        assert ("kept" in manager.layers) is is_layer
+        assert (tmp_path / "cache" / ".copickfs" / "cache.db").is_file()
+
+
+def test_a_directory_with_other_files_is_no_cache(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.tex").write_text("x")
+    document = stack(tmp_path, disk={})
+    document["cache_config"] = {"root": str(tmp_path / "data")}
+    manager = LayerManager(parse(document, base_directory=tmp_path, file="c.json"))
+    told = r"^c.json: cache_config.root: .* holds other files; name an empty"
+    with contextlib.closing(manager), pytest.raises(ConfigError, match=told):
+        manager.connect_layers()
+    assert (tmp_path / "data" / "thesis.tex").read_text() == "x"
 
 
 @pytest.mark.parametrize("is_layer", [True, False])

@@ -196,7 +196,10 @@ def test_reads_leave_room_for_lookups(place: Place) -> None:
     guard = make(place, timeout_s=20)
     with ThreadPoolExecutor(20) as pool:
         reads = [pool.submit(guard.call, place.hang, reading=True) for _ in range(20)]
-        wait_until(lambda: len(_threads()) == guard_module.READ_SLOTS, what="the reads to be under way")
+        wait_until(
+            lambda: len(_threads()) == guard_module.SLOTS - guard_module.OTHER_SLOTS,
+            what="the reads to be under way",
+        )
         assert guard.call(place.work) == "answer"
         place.release.set()
         assert [read.result(10) for read in reads] == ["late"] * 20

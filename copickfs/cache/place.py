@@ -1,0 +1,163 @@
+"""A cache directory: whose it is, who uses it, and what a killed process has left there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from copickfs.cache.files import CONTENT
+from copickfs.cache.tables import TABLES
+from copickfs.errors import CacheUnavailable, ConfigError, IndexUnavailable
+from copickfs.index.tables import FOREIGN, SOUND, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_log = logging.getLogger(__name__)
+
+MARK = ".copickfs"
+"""The directory below the root by which a cache is known; what copickfs needs itself is in it."""
+
+_DATABASE = "cache.db"
+_RUNNING = "running"
+_LOCK = "lock"
+_HARMLESS = frozenset({"lost+found"})
+_TURN_S = 2.0
+_POLL_S = 0.02
+
+
+def check_root(root: Path) -> None:
+    """See that ``root`` is a cache, empty or absent.
+
+    Raises:
+        ConfigError: It holds something else, which a cache would remove one day.
+    """
+    try:
+        names = set(os.listdir(root)) - _HARMLESS  # noqa: PTH208 -- names only
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise ConfigError(f"not a directory: {root}; name a directory of its own for the cache") from None
+    except OSError:
+        return  # whoever opens it will say so
+    if names and MARK not in names:
+        raise ConfigError(f"{root} holds other files; name an empty or new directory for the cache")
+
+
+class Place:
+    """A cache directory, and this process's part in it.
+
+    Args:
+        root: The directory.
+
+    Attributes:
+        root: As given.
+        database_file: The database.
+        temporary: Where this process makes its files.
+        owner: What this process is called in the database.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.database_file = root / MARK / _DATABASE
+        self.owner = secrets.token_hex(8)
+        self.temporary = root / MARK / _RUNNING / self.owner
+        self._held: int | None = None
+
+    @contextlib.contextmanager
+    def entering(self) -> Iterator[None]:
+        """Join in: inside, the database is sound, and nobody else comes or goes. Undone if that fails.
+
+        Raises:
+            CacheUnavailable: The directory cannot be used just now.
+        """
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.root / MARK / _RUNNING).mkdir(parents=True, exist_ok=True)
+            with _turn(self.root / MARK / _LOCK):
+                self._prepare()
+                self.temporary.mkdir()
+                self._held = os.open(self.temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield
+                self._bury()
+        except BaseException as error:
+            self.leave()
+            if isinstance(error, IndexUnavailable):
+                raise CacheUnavailable(str(error)) from error
+            if isinstance(error, OSError):
+                raise CacheUnavailable(f"{error.filename or self.root}: {error.strerror}") from error
+            raise
+
+    def is_alive(self, owner: str) -> bool:
+        """True if a process holds its directory: the system lets go of it when a process ends."""
+        if owner == self.owner:
+            return True
+        try:
+            descriptor = os.open(self.temporary.with_name(owner), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def leave(self) -> None:
+        """This process does not use the directory any more. Idempotent, never raises."""
+        held, self._held = self._held, None
+        if held is not None:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            os.close(held)
+
+    def empty(self) -> None:
+        """Remove the database and all that it tells of."""
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.database_file}{suffix}").unlink(missing_ok=True)
+        shutil.rmtree(self.root / CONTENT, ignore_errors=True)
+
+    def _prepare(self) -> None:
+        """Have a sound database; what an unsound one told of is of no use."""
+        state = prepare(self.database_file, TABLES)
+        if state == FOREIGN:
+            raise CacheUnavailable(
+                f"{self.database_file} was made by a newer version of copickfs; name another 'root'"
+            )
+        if state != SOUND:
+            _log.warning("the cache %s is %s: it is emptied and made anew", self.root, state)
+            self.empty()
+            prepare(self.database_file, TABLES)
+
+    def _bury(self) -> None:
+        """Remove what processes have left that did not end in order."""
+        for directory in self.temporary.parent.iterdir():
+            if not self.is_alive(directory.name):
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Only one process at a time comes in."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        deadline_s = time.monotonic() + _TURN_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline_s:
+                    raise CacheUnavailable(f"{path}: another process keeps it locked") from None
+                time.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
