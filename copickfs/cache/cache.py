@@ -31,7 +31,6 @@ class CacheCounts(NamedTuple):
         memory_hit_bytes: Their length.
         memory_bytes: What is in memory now.
         waiting_bytes: What is still to be written.
-        unwritten: Pieces that nobody had time to write.
         disk: The same of the disk tier.
         guesses: What became of pieces that were fetched on a guess.
     """
@@ -40,7 +39,6 @@ class CacheCounts(NamedTuple):
     memory_hit_bytes: int
     memory_bytes: int
     waiting_bytes: int
-    unwritten: int
     disk: DiskCounts
     guesses: GuessCounts
 
@@ -70,7 +68,6 @@ class Cache:
         self._is_closed = False
         self._memory_hits = 0
         self._memory_hit_bytes = 0
-        self._unwritten = 0
 
     def __repr__(self) -> str:
         return f"<Cache {self.disk or 'in memory'}>"
@@ -81,7 +78,7 @@ class Cache:
         if data is None:
             return None
         if was_guess:
-            self._write_later(piece, data)
+            self._write_later(piece, data, must=True)
         self._memory_hits += 1
         self._memory_hit_bytes += len(data)
         return data
@@ -98,6 +95,12 @@ class Cache:
         self._start()  # what was read is to be written down
         return data
 
+    def holds(self, piece: Piece) -> bool:
+        """True if a piece is in memory or on the disk. Asks the database, which waits for no writer."""
+        if piece in self.memory:
+            return True
+        return self.disk is not None and piece.is_lasting and self.disk.holds(piece)
+
     def put(self, piece: Piece, data: bytes) -> None:
         """Keep what was fetched because somebody has asked for it."""
         self.memory.put(piece, data)
@@ -112,7 +115,12 @@ class Cache:
         """Somebody has got the bytes of a piece while they were fetched: they were no guess."""
         data, was_guess = self.memory.get(piece)
         if data is not None and was_guess:
-            self._write_later(piece, data)
+            self._write_later(piece, data, must=True)
+
+    @property
+    def is_behind(self) -> bool:
+        """True while so much is waiting to be written that nothing should be fetched on a guess."""
+        return self._waiting_bytes > _MOST_WAITING_BYTES // 2
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything is written, at most ``timeout_s``; True if it is."""
@@ -126,7 +134,6 @@ class Cache:
             self._memory_hit_bytes,
             self.memory.size_bytes,
             self._waiting_bytes,
-            self._unwritten,
             DiskCounts() if self.disk is None else self.disk.counts,
             self.memory.guesses,
         )
@@ -147,15 +154,14 @@ class Cache:
             self.disk.close()
         self.memory.clear()
 
-    def _write_later(self, piece: Piece, data: bytes) -> bool:
-        """Have a piece written soon; False if too much is waiting."""
+    def _write_later(self, piece: Piece, data: bytes, *, must: bool = False) -> bool:
+        """Have a piece written soon; False if too much is waiting, unless it ``must`` be: guesses are few."""
         if self.disk is None or not piece.is_lasting:
             return True
         with self._lock:
             if self._is_closed or piece in self._queued:
                 return True
-            if self._waiting_bytes + len(data) > _MOST_WAITING_BYTES:
-                self._unwritten += 1
+            if not must and self._waiting_bytes + len(data) > _MOST_WAITING_BYTES:
                 return False
             self._waiting.append((piece, data))
             self._queued.add(piece)

@@ -118,6 +118,10 @@ class Disk:
         """Where the pieces start that are here of the object of ``piece``, in its version."""
         return self._try(lambda opened: opened.ledger.starts(piece), set())
 
+    def holds(self, piece: Piece) -> bool:
+        """True if a piece is here, as far as the database knows."""
+        return self._try(lambda opened: opened.ledger.find(piece) is not None, default=False)
+
     def put(self, piece: Piece, data: bytes) -> bool:
         """Keep a piece, if there is room for it; True if it is here now."""
         return self._try(lambda opened: self._write(opened, piece, data), default=False)

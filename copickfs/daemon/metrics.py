@@ -37,7 +37,7 @@ _CACHE_COUNTERS = {
     "memory_hit_bytes": ("copickfs_cache_memory_hit_bytes", "Bytes found in the memory of the cache."),
     "disk_hit_bytes": ("copickfs_cache_disk_hit_bytes", "Bytes found on the disk of the cache."),
     "stored_bytes": ("copickfs_cache_stored_bytes", "Bytes written to the disk of the cache."),
-    "unstored": ("copickfs_cache_unstored", "Pieces that were not kept for want of room or time."),
+    "unstored": ("copickfs_cache_unstored", "Pieces that were not kept for want of room."),
     "damaged": ("copickfs_cache_damaged", "Pieces on the disk that were not what was written."),
     "faults": ("copickfs_cache_faults", "Times that the cache could not be used."),
     "prefetched_bytes": ("copickfs_prefetched_bytes", "Bytes fetched before anybody asked."),

@@ -122,7 +122,7 @@ class DaemonStatus:
             "disk_hit_bytes": counts.disk.hit_bytes,
             "stored": counts.disk.stored,
             "stored_bytes": counts.disk.stored_bytes,
-            "unstored": counts.disk.unstored + counts.unwritten,
+            "unstored": counts.disk.unstored,
             "waiting_bytes": counts.waiting_bytes,
             "damaged": counts.disk.damaged,
             "faults": counts.disk.faults,

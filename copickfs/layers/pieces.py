@@ -106,6 +106,10 @@ class Pieces:
         """True if a piece is in memory or being fetched."""
         return piece in self.cache.memory or self._flights.is_under_way(piece)
 
+    def is_kept(self, piece: Piece) -> bool:
+        """True if a piece is in memory or on the disk of the cache."""
+        return self.cache.holds(piece)
+
     def _fetched(self, piece: Piece, found: Found, *, is_guess: bool = False) -> tuple[bytes, bool]:
         """The piece, and whether it was in the cache."""
         data = self.cache.get(piece)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_WALKS = 64
+_GRIDS = 32
+_WALKS = 8
 _FIRST_PIECES = 4
 _IDLE_S = 10.0
 _GIVE_WAY_S = 0.02
@@ -58,7 +59,7 @@ class Prefetcher:
         pieces: Fetches.
         find: What is at a path, from memory; raises `NotFound` and `WouldBlock`.
         array_at: The array that a directory belongs to, from memory; None if it belongs to none.
-        is_busy: True while readers wait for the layer.
+        is_busy: True while nothing is to be guessed, for readers wait for the layer.
         window_bytes: How far ahead to go at most.
         workers: Guesses that are fetched at a time.
     """
@@ -81,7 +82,7 @@ class Prefetcher:
         self._window_bytes = min(window_bytes, pieces.cache.memory.guess_limit_bytes)
         self._lock = threading.Condition()
         self._events: deque[tuple[Piece, Found]] = deque(maxlen=4_096)
-        self._ways: OrderedDict[str, _Way] = OrderedDict()
+        self._grids: OrderedDict[str, list[_Way]] = OrderedDict()
         self._most_workers = workers
         self._workers = 0
         self._idle = 0
@@ -90,7 +91,8 @@ class Prefetcher:
     @property
     def queued(self) -> int:
         """Guesses that are still to be fetched."""
-        return sum(len(way.targets) for way in list(self._ways.values()))
+        with self._lock:
+            return sum(len(way.targets) for way in self._ways())
 
     def seen(self, piece: Piece, found: Found) -> None:
         """A reader has come to ``piece``."""
@@ -107,7 +109,7 @@ class Prefetcher:
         with self._lock:
             self._is_closed = True
             self._events.clear()
-            self._ways.clear()
+            self._grids.clear()
             self._lock.notify_all()
 
     def _hire(self) -> None:
@@ -129,7 +131,7 @@ class Prefetcher:
             while not self._is_closed:
                 while self._events:
                     self._plan(*self._events.popleft())
-                way = next((way for way in reversed(self._ways.values()) if way.targets), None)
+                way = next((way for way in self._ways() if way.targets), None)
                 if way is None:
                     if not self._rest():
                         return None
@@ -156,7 +158,7 @@ class Prefetcher:
             # Whoever wants it will ask, and be told.
             _log.debug("layer %s: nothing more is guessed: %s", self._name, error)
             with self._lock:
-                for way in self._ways.values():
+                for way in self._ways():
                     way.targets.clear()
 
     def _plan(self, piece: Piece, found: Found) -> None:
@@ -165,23 +167,41 @@ class Prefetcher:
         if grid is None:
             return
         key, index, piece_at = grid
-        way = self._ways.get(key)
-        if way is None or len(index) != way.walk.dimensions:
-            self._ways[key] = _Way(Walk(index))
-            while len(self._ways) > _WALKS:
-                self._ways.popitem(last=False)
-            return
-        self._ways.move_to_end(key)
-        was_certain = way.walk.is_certain
-        way.walk.step(index)
+        way = self._way(key, index)
         if not way.walk.is_certain:
-            if was_certain:
-                way.targets.clear()
-                way.pieces = _FIRST_PIECES
+            way.targets.clear()
+            way.pieces = _FIRST_PIECES
             return
         most = max(1, self._window_bytes // piece.size_bytes)
         way.pieces = min(2 * way.pieces, most)
         way.targets = deque(self._ahead(way, piece_at, found))
+
+    def _way(self, key: str, index: tuple[int, ...]) -> _Way:
+        """The walk that has come to ``index``; several readers may be under way in one grid."""
+        ways = self._grids.setdefault(key, [])
+        self._grids.move_to_end(key)
+        near = [
+            (distance, number)
+            for number, way in enumerate(ways)
+            if way.walk.dimensions == len(index) and (distance := way.walk.distance(index)) is not None
+        ]
+        if near:
+            way = ways.pop(min(near)[1])
+            way.walk.step(index)
+        else:
+            for other in ways:  # it may be one of them that has turned to something else
+                other.targets.clear()
+            way = _Way(Walk(index))
+        ways.insert(0, way)
+        del ways[_WALKS:]
+        if len(self._grids) > _GRIDS:
+            self._grids.popitem(last=False)
+        return way
+
+    def _ways(self) -> Iterator[_Way]:
+        """All walks, those first in whose grid somebody was last."""
+        for ways in reversed(self._grids.values()):
+            yield from ways
 
     def _ahead(
         self, way: _Way, piece_at: Callable[[tuple[int, ...], Found], _Target | None], found: Found

@@ -247,7 +247,7 @@ class FsspecLayer(BaseLayer):
             self._pieces,
             lambda path: self._catalogue.found(path, wait=False),
             self._catalogue.array_at,
-            lambda: self._connection.is_busy,
+            lambda: self._connection.is_busy or self._pieces.cache.is_behind,
             window_bytes,
             self._connection.guesses,
         )

@@ -64,6 +64,13 @@ class RemoteFile:
         start, stop = span.start, min(span.stop, self.entry.size_bytes)
         return self._joined(start, stop, self._at_hand) if start < stop else b""
 
+    def is_kept(self) -> bool:
+        """True if all of it is in the cache, as one piece."""
+        span = ByteRange(0, self.entry.size_bytes)
+        return self._piece_bytes >= span.stop and self._pieces.is_kept(
+            self._pieces.piece(self._path, self._version, span, span.stop)
+        )
+
     def close(self) -> None:
         """See `LayerFile.close`."""
         self._last = (-1, b"")

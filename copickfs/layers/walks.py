@@ -31,13 +31,10 @@ class Walk:
         index: Where it starts.
 
     Attributes:
-        steps: Steps since it began, or turned.
+        steps: Steps since it began.
     """
 
     def __init__(self, index: Index) -> None:
-        self._begin(index)
-
-    def _begin(self, index: Index) -> None:
         self.steps = 0
         self._last = index
         self._low = list(index)
@@ -59,20 +56,23 @@ class Walk:
         """True if it is worth the while to go ahead of it."""
         return self.steps >= STEPS_BEFORE and not self._contrary
 
+    def distance(self, index: Index) -> int | None:
+        """How far ``index`` is from where the reader was; None if it cannot have got there by walking."""
+        moves = self._moves(index)
+        is_near = all(
+            low - 1 <= i <= high + 1 for low, i, high in zip(self._low, index, self._high, strict=True)
+        )
+        if not is_near or (any(moves) and abs(moves[self._slowest(moves)]) > 1):
+            return None
+        return sum(map(abs, moves))
+
     def step(self, index: Index) -> None:
-        """The reader has come to ``index``."""
-        moves = [now - before for before, now in zip(self._last, index, strict=True)]
+        """The reader has come to ``index``, from which `distance` is known."""
+        moves = self._moves(index)
         if not any(moves):
             return
-        if not self._is_near(index):
-            self._begin(index)
-            return
-        for axis, move in enumerate(moves):
-            self._changes[axis] += move != 0
-        axis = self._slowest()
-        if abs(moves[axis]) > 1:
-            self._begin(index)
-            return
+        axis = self._slowest(moves)
+        self._changes = self._with(moves)
         self._head(axis, moves[axis])
         self._low = list(map(min, self._low, index))
         self._high = list(map(max, self._high, index))
@@ -98,14 +98,15 @@ class Walk:
                 if index not in self._is_seen:
                     yield index
 
-    def _is_near(self, index: Index) -> bool:
-        return all(
-            low - 1 <= i <= high + 1 for low, i, high in zip(self._low, index, self._high, strict=True)
-        )
+    def _moves(self, index: Index) -> list[int]:
+        return [now - before for before, now in zip(self._last, index, strict=True)]
 
-    def _slowest(self) -> int:
-        """The axis that has changed most seldom of those that have."""
-        return min((n, axis) for axis, n in enumerate(self._changes) if n)[1]
+    def _with(self, moves: list[int]) -> list[int]:
+        return [n + (move != 0) for n, move in zip(self._changes, moves, strict=True)]
+
+    def _slowest(self, moves: list[int]) -> int:
+        """The axis that has changed most seldom of those that have, these moves included."""
+        return min((n, axis) for axis, n in enumerate(self._with(moves)) if n)[1]
 
     def _head(self, axis: int, move: int) -> None:
         """One step back may be another thread that lags behind; two are a turn."""

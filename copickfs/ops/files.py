@@ -56,7 +56,7 @@ class Files:
         if writer is not None and writer.written.whole:
             # Only its writer sees this version; nobody else is told of the inode.
             return pyfuse3.FileInfo(fh=self.handles.add(Handle(number, writer.file, writer.layer)))
-        path, file, layer = await self._inodes.by_name(number, self._open_at)
+        path, file, layer = await self._inodes.by_name(number, lambda path: self._open_at(path, number))
         try:
             direct_io, keep_cache = self._how(number, path, file, layer)
         except BaseException:
@@ -65,10 +65,10 @@ class Files:
         handle = self.handles.add(Handle(number, file, layer, direct_io=direct_io))
         return pyfuse3.FileInfo(fh=handle, direct_io=direct_io, keep_cache=keep_cache)
 
-    async def _open_at(self, path: str) -> tuple[str, LayerFile, Layer]:
+    async def _open_at(self, path: str, number: int) -> tuple[str, LayerFile, Layer]:
         """What is open now, and by which of its names."""
         try:
-            return path, *await self._open(path)
+            return path, *await self._open(path, number)
         except IsADirectory:
             raise Stale(f"a directory has taken the place of {path!r}") from None
 
@@ -90,7 +90,7 @@ class Files:
             return self.pages.on_open_written(number)
         return self.pages.on_open(number, path, file, layer, told=told)
 
-    async def _open(self, path: str) -> tuple[LayerFile, Layer]:
+    async def _open(self, path: str, number: int) -> tuple[LayerFile, Layer]:
         """What has the name, in the version that its source has now.
 
         A source that tells of no changes may have replaced what was listed, which a read of it finds
@@ -101,7 +101,7 @@ class Files:
         try:
             with trio.move_on_at(latest_s):
                 for _ in range(_LOOKS):
-                    if await self._is_there(path, file, layer):
+                    if self._is_known(number, file) or await self._is_there(path, file, layer):
                         break
                     newer, its_layer = await self._named(path)
                     file.close()
@@ -116,6 +116,10 @@ class Files:
             return self._view.open_nowait(path)
         except WouldBlock as block:
             return await self._lanes.call(block.lane, self._view.open, path)
+
+    def _is_known(self, number: int, file: LayerFile) -> bool:
+        """True if the kernel has the contents, and what it drops of them is in the cache."""
+        return self.pages.has(number, file.entry.version) and getattr(file, "is_kept", bool)()
 
     async def _is_there(self, path: str, file: LayerFile, layer: Layer) -> bool:
         """False if the source of a file in a store has another version by now; in doubt True."""
@@ -227,7 +231,7 @@ class Files:
         """Let all who read an inode go on with the file that has its name by now: it was copied up."""
         for opened in self.handles.of(number):
             if not opened.writes:
-                file, layer = await self._open(path)
+                file, layer = await self._open(path, number)
                 opened.file.close()
                 opened.file, opened.layer = file, layer
 

@@ -2,7 +2,8 @@
 
 Measured (`benchmarks/RESULTS.md`; `docs/design/0005-page-cache.md` tells how this was chosen):
 
-* A small file is handed over with the answer to OPEN, so that reading it costs no request at all.
+* A small file, and a chunk of a remote layer, which has come whole by then, is handed over with the answer
+  to OPEN, so that reading it costs no request at all.
 * A chunk is read for the first time around the page cache, in requests as large as the reader's
   buffer. When there is nothing else to do the kernel is given its contents, and from then on it is
   opened through the page cache.
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 SMALL_BYTES = 1 << 17
 """One READ of the kernel: up to here a file is handed over whole when it is opened."""
+
+PIECE_BYTES = 8 << 20
+"""What comes from a remote layer with one request is handed over, too: it is in memory then."""
 
 LARGE_BYTES = 1 << 28
 """Larger chunks are not handed over behind: they would push out too much else."""
@@ -175,13 +179,16 @@ class PageCache:
         return False, False
 
     def _hand_over(self, number: int, file: LayerFile, entry: Entry) -> bool:
-        if not 0 < entry.size_bytes <= SMALL_BYTES:
+        # What is of no local disk is in memory by now if it has come at all, in one piece.
+        if not 0 < entry.size_bytes <= (SMALL_BYTES if entry.inode else PIECE_BYTES):
             return False
         try:
             data = file.read_nowait(ByteRange(0, entry.size_bytes))
             if len(data) != entry.size_bytes:
                 return False
-            _store(number, 0, data)
+            whole = memoryview(data)
+            for start in range(0, entry.size_bytes, _STEP_BYTES):
+                _store(number, start, whole[start : start + _STEP_BYTES])
         except (WouldBlock, CopickfsError, OSError):
             return False
         self._blank.discard(number)
