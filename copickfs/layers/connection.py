@@ -6,9 +6,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from copickfs.errors import ConfigError, NotADirectory, NotFound, Transient, Unavailable
+from copickfs.errors import AccessDenied, ConfigError, NotADirectory, NotFound, Transient, Unavailable
 from copickfs.layers.guard import OTHER_SLOTS, SLOTS, Guard
-from copickfs.layers.sources import Counters, RangesIgnored
+from copickfs.layers.sources import ByName, Counters, RangesIgnored
 from copickfs.layers.sources.faults import meaning
 from copickfs.layers.sources.opening import check_protocol, open_source
 from copickfs.layers.sources.redaction import Redactor, shown_url
@@ -137,6 +137,16 @@ class Connection:
     def info(self, path: str) -> Found:
         """Ask for one path."""
         return self._guard.insist(self._asking(path, lambda source, attempt: source.info(path, attempt)))
+
+    def files(self, directory: str, names: list[str]) -> list[Found]:
+        """Those of many files that are there; see `Lister`."""
+
+        def ask(source: Source, attempt: Attempt) -> list[Found]:
+            if not isinstance(source, ByName):
+                raise AccessDenied(directory)
+            return source.files(directory, names, attempt)
+
+        return self._guard.insist(self._asking(directory, ask))
 
     def readlink(self, path: str) -> str:
         """Text of a symbolic link."""

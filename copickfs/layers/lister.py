@@ -11,10 +11,13 @@ from copickfs.errors import AccessDenied
 from copickfs.layers.listings import Kept, Listing
 from copickfs.layers.sources import DIRECTORY, Found, is_sound
 from copickfs.layers.sources.writing import DIRECTORY_MARK, UPLOAD_PREFIX
+from copickfs.layers.unlisted import listings_of
 from copickfs.paths import join, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from copickfs.model import ByteRange
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +49,14 @@ class Fetcher(Protocol):
 
     def info(self, path: str) -> Found:
         """One path, without a listing."""
+        ...
+
+    def files(self, directory: str, names: list[str]) -> list[Found]:
+        """Those of many files that are there, by relative path; `AccessDenied` if none may be asked for."""
+        ...
+
+    def read(self, path: str, span: ByteRange, found: Found) -> bytes:
+        """A part of a file, as it was found."""
         ...
 
 
@@ -82,10 +93,20 @@ class Lister:
                     origin, inner, lambda at, entries: Listing(self._sifted(join(origin, at), entries))
                 )
         except AccessDenied:
-            listings, is_array = {}, False
+            listings, is_array = self._unlisted(origin)
         kept = Kept(origin, listings, is_array=is_array)
         kept.asked_ns = asked_ns
         return kept
+
+    def _unlisted(self, origin: str) -> tuple[dict[str, Listing], bool]:
+        """What can be told of a directory that the source does not list: of an array everything."""
+        if not store_of(origin):
+            return {}, False
+        try:
+            found = listings_of(origin, self._fetcher)
+        except AccessDenied:
+            return {}, False
+        return {at: Listing(self._sifted(join(origin, at), entries)) for at, entries in found.items()}, True
 
     def report(self, subject: str, message: str, *details: object) -> None:
         """A warning, once for each subject."""

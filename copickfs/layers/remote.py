@@ -128,8 +128,8 @@ class FsspecLayer(BaseLayer):
             if not self._shown_root.startswith("http"):
                 raise ConfigError(f"no permission to list {self._shown_root}; correct 'root'") from None
             _log.warning(
-                "layer %s: %s gives no directory listings: nothing in it is listed, files can be opened by "
-                "their full path, and zarr arrays cannot be read; turn listings on at the server",
+                "layer %s: %s gives no directory listings: nothing in it is listed; files and zarr arrays "
+                "can be opened by their full path; turn listings on at the server",
                 self.name, self._shown_root,
             )  # fmt: skip
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from copickfs.layers.listings import Listing
+    from copickfs.model import ByteRange
 
 
 class Shelf:
@@ -62,6 +63,12 @@ class Shelf:
         if path == "s.zarr":
             return directory(path)
         raise NotFound(path)
+
+    def files(self, directory: str, _names: list[str]) -> list[Found]:
+        raise AccessDenied(directory)
+
+    def read(self, path: str, span: ByteRange, found: Found) -> bytes:
+        raise NotImplementedError
 
 
 def file(name: str, size: int = 1, mtime: int = 1, etag: str = "") -> Found:

@@ -7,7 +7,7 @@ raise whatever their library raises; `copickfs.layers.sources.faults` says what 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from copickfs.model import Statistics
 from copickfs.paths import NAME_MAX_BYTES
@@ -143,4 +143,16 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Hang up; wakes calls that wait. Never raises, never waits."""
+        ...
+
+
+@runtime_checkable
+class ByName(Protocol):
+    """A source that may list nothing, and can be asked for many names at once."""
+
+    def files(self, directory: str, names: list[str], attempt: Attempt) -> list[Found]:
+        """Those of ``names``, relative to ``directory``, that are files there; `SEALED` if not to be read.
+
+        The entries have the relative paths for names.
+        """
         ...

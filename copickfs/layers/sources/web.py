@@ -101,6 +101,14 @@ class HttpSource:
         """See `Source.info`. A store is a directory if it has a zarr document."""
         return wait_for(self._loop, self._info(path), attempt)
 
+    def files(self, directory: str, names: list[str], attempt: Attempt) -> list[Found]:
+        """See `ByName.files`."""
+        entries = [Found(name, FILE) for name in names]
+        found = wait_for(self._loop, self._completed(directory, entries, attempt), attempt)
+        # The server answers for the last component; the array wants the way from its directory.
+        named = zip(names, found, strict=True)
+        return [one._replace(name=name) for name, one in named if one is not None and one.kind != DIRECTORY]
+
     def read(self, path: str, span: ByteRange, found: Found, attempt: Attempt) -> bytes:
         """See `Source.read`. The version comes with the bytes."""
         return wait_for(self._loop, self._read(path, span, found, attempt), attempt)
