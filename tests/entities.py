@@ -100,6 +100,14 @@ class DictRecords:
         with self.lock:
             return self.kept.get(directory, ("", {}))
 
+    def directories_with(self, layer: str) -> list[str]:
+        with self.lock:
+            return [
+                directory
+                for directory, (_stamp, records) in self.kept.items()
+                if any(layer in record.layers for record in records.values())
+            ]
+
     def replace(self, scan: int, batch: Sequence[tuple[str, str, Sequence[EntityRecord]]]) -> None:
         with self.lock:
             self._count("replace")

@@ -109,6 +109,17 @@ class EntityTable:
             found = "SELECT path FROM directory WHERE stack = ? ORDER BY path"
             return [shown(path) for (path,) in connection.execute(found, (stack_id(connection, self.key),))]
 
+    def directories_with(self, layer: str) -> list[str]:
+        """The directories that hold an entity which ``layer`` has."""
+        with self.database.reading() as connection:
+            found = (
+                "SELECT path FROM directory WHERE stack = ? AND id IN (SELECT directory FROM entity"
+                " WHERE layers IN (SELECT id FROM name WHERE typeof(text) = 'text'"
+                " AND instr('/' || text || '/', ?)))"
+            )
+            values = (stack_id(connection, self.key), f"/{layer}/")
+            return [shown(path) for (path,) in connection.execute(found, values)]
+
     def stamp(self, directory: str) -> str:
         """The stamp with which a directory was stored; ``""`` if it was not."""
         with self.database.reading() as connection:

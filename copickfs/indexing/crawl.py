@@ -64,7 +64,8 @@ class Crawler:
 
         Args:
             full: Read all metadata again, whatever is known of it.
-            layer: Look only where the layer of this name contributes; the crawl is not whole then.
+            layer: Look only where the layer of this name contributes, or has done so; the crawl is not
+                whole then.
             progress: Called with the number of entities, of all runs, and of those that are done.
             stop: Give up once it is set; what was found so far is kept.
         """

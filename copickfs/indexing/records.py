@@ -40,6 +40,10 @@ class Records(Protocol):
         """
         ...
 
+    def directories_with(self, layer: str) -> Sequence[str]:
+        """The directories with a record of something that ``layer`` has."""
+        ...
+
     def replace(self, scan: int, batch: Sequence[tuple[str, str, Sequence[EntityRecord]]]) -> None:
         """Put directories, each with its stamp and all its records, in one transaction."""
         ...

@@ -418,6 +418,24 @@ def test_one_layer() -> None:
 
 
 @pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize(
+    "lost", [RUN, f"{RUN}/Picks", f"{RUN}/VoxelSpacing10.000", "ExperimentRuns", TOMOGRAM]
+)
+def test_what_one_layer_has_lost_where_another_has_the_run(lost: str) -> None:
+    theirs = {
+        f"{RUN}/Picks/x_y_z.json": picks(1),
+        f"{RUN}/Meshes/x_y_z.glb": b"",
+        "Objects/x.zarr/.zarray": array(1),
+    }
+    tree = Crawled(theirs, {**run_files("A", "denoised"), **run_files("A")})
+    tree.layers[0].put(f"{RUN}/VoxelSpacing10.000/denoised.zarr/.zarray", array(1))
+    tree.crawler.crawl()
+    tree.layers[1].remove(lost)
+    tree.crawler.crawl(layer="b")
+    tree.assert_right()
+
+
+@pytest.mark.usefixtures("small_batches")
 def test_one_layer_while_a_crawl_is_interrupted() -> None:
     tree = Crawled({PICKS: picks(1)}, project())
     stop = threading.Event()

@@ -116,6 +116,13 @@ def test_criteria(table: EntityTable) -> None:
     assert set(Queries(table.database, table.key).find(Criteria())) == {kind.plural for kind in EntityType}
 
 
+def test_the_directories_in_which_a_layer_has_something(table: EntityTable) -> None:
+    assert table.directories_with("mine") == [RUNS]
+    assert sorted(table.directories_with("lab")) == table.directories()
+    assert table.directories_with("min") == table.directories_with("mine/lab ") == []
+    assert EntityTable(table.database, "another stack").directories_with("lab") == []
+
+
 def test_words(table: EntityTable) -> None:
     assert searched(table, "ribosome") == [VOLUMES[5], VOLUMES[4], PICKS[0], PICKS[1]]
     assert searched(table, "RIBOSOME alice") == [PICKS[0]]
