@@ -75,18 +75,22 @@ class EntityTable:
             row = connection.execute(ended, (self.key,)).fetchone()
             return 0 if row is None else int(row[0])
 
-    def begin(self, *, full: bool = False) -> int:
-        """Begin an indexing run, or go on with one that was interrupted; its number."""
+    def begin(self, *, full: bool = False) -> tuple[int, bool]:
+        """Begin an indexing run, or go on with one that was interrupted.
+
+        Returns:
+            Its number, and whether it reads all again: one that was begun so goes on so.
+        """
         wanted = _FULL if full else _INCREMENTAL
         with self.database.writing() as connection:
             stack = self._stack(connection)
             under_way = "SELECT scan, is_scanning FROM stack WHERE id = ?"
             scan, kind = connection.execute(under_way, (stack,)).fetchone()
             if kind < wanted:
-                scan += 1
+                scan, kind = scan + 1, wanted
                 started = "UPDATE stack SET scan = ?, is_scanning = ? WHERE id = ?"
-                connection.execute(started, (scan, wanted, stack))
-            return int(scan)
+                connection.execute(started, (scan, kind, stack))
+            return int(scan), kind == _FULL
 
     def done(self, scan: int) -> set[str]:
         """The directories that run ``scan`` has seen already."""

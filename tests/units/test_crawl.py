@@ -321,6 +321,23 @@ def test_a_stopped_crawl_goes_on() -> None:
 
 
 @pytest.mark.usefixtures("small_batches")
+def test_a_stopped_crawl_that_reads_all_again_goes_on_so() -> None:
+    tree = Crawled(project(("A", "B", "C", "D")))
+    tree.crawler.crawl()
+    stop = threading.Event()
+
+    def progress(_entities: int, _runs: int, done: int) -> None:
+        if done == 2:
+            stop.set()
+
+    assert tree.crawler.crawl(full=True, progress=progress, stop=stop).reads == 11
+    assert Crawler(tree.view, tree.records).crawl().reads == 11, (
+        "of the two runs that are left, and of Objects"
+    )
+    assert Crawler(tree.view, tree.records).crawl().reads == 0
+
+
+@pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("calls", range(10))
 def test_a_killed_crawl_goes_on(calls: int) -> None:
     tree = Crawled(project(("A", "B", "C")))

@@ -313,7 +313,7 @@ def test_a_file_that_was_removed_or_replaced_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "index.db"
     database = open_database(path)
     table = EntityTable(database, "k")
-    table.finish(table.begin())
+    table.finish(table.begin()[0])
     assert not database.is_replaced
     for companion in ("", "-wal", "-shm"):
         path.with_name(path.name + companion).unlink(missing_ok=True)
@@ -322,7 +322,7 @@ def test_a_file_that_was_removed_or_replaced_is_noticed(tmp_path: Path) -> None:
     rebuild(database)
     assert not database.is_replaced
     assert table.scanned_ns() == 0
-    table.finish(table.begin())
+    table.finish(table.begin()[0])
     assert EntityTable(other, "k").scanned_ns() > 0
     other.close()
     database.close()
