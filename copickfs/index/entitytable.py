@@ -101,12 +101,6 @@ class EntityTable:
             )
             return {shown(path) for (path,) in rows}
 
-    def current(self) -> int:
-        """The number of the run under way, or else of the last one."""
-        with self.database.reading() as connection:
-            row = connection.execute("SELECT scan FROM stack WHERE key = ?", (self.key,)).fetchone()
-            return 0 if row is None else int(row[0])
-
     def directories(self) -> list[str]:
         """Every directory that is in the index."""
         with self.database.reading() as connection:
@@ -123,12 +117,6 @@ class EntityTable:
             )
             values = (stack_id(connection, self.key), f"/{layer}/")
             return [shown(path) for (path,) in connection.execute(found, values)]
-
-    def stamp(self, directory: str) -> str:
-        """The stamp with which a directory was stored; ``""`` if it was not."""
-        with self.database.reading() as connection:
-            row = self._directory(connection, directory)
-            return "" if row is None else str(row[1])
 
     def known(self, directory: str) -> tuple[str, Mapping[str, EntityRecord]]:
         """The stamp of a directory (``""`` if it is not in the index) and its records by name.
