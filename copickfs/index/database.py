@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from copickfs.errors import IndexUnavailable
+from copickfs.index.faults import code_of, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,9 +190,9 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE:
+            if code_of(error) in _DAMAGE:
                 self.is_damaged = True
-            raise IndexUnavailable(f"{self.path or 'index in memory'}: {error}") from error
+            raise unavailable(self.path or "index in memory", error) from error
 
 
 def _file_at(path: Path | None) -> tuple[int, int] | None:
@@ -203,4 +204,4 @@ def _file_at(path: Path | None) -> tuple[int, int] | None:
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -46,6 +46,9 @@ class Asker:
     def index(self, config: Path, *options: str) -> subprocess.CompletedProcess[str]:
         return self._sandbox.run("index", config, *options, check=True)
 
+    def try_index(self, config: Path, *options: str) -> subprocess.CompletedProcess[str]:
+        return self._sandbox.run("index", config, *options)
+
     def without_index(self, config: Path, *options: str) -> list[str]:
         """What is found when all layers are gone through."""
         env = {**self._sandbox.env, "XDG_CACHE_HOME": "/dev/null"}
@@ -243,7 +246,11 @@ def entities_in(path: Path) -> int:
 
 
 def damaged(path: Path) -> None:
-    path.write_bytes(b"no database at all" * 1_000)
+    path.write_bytes(b"SQLite format 3\0" + b"no database at all" * 1_000)
+
+
+def notes(path: Path) -> None:
+    path.write_bytes(b"a user's own notes")
 
 
 def newer(path: Path) -> None:
@@ -263,6 +270,7 @@ def a_directory(path: Path) -> None:
     [
         (damaged, "it is made anew"),
         (newer, "is used instead"),
+        (notes, "is left as it is"),
         (a_directory, "the mount goes on without it"),
     ],
 )
@@ -279,6 +287,11 @@ def test_a_database_that_cannot_be_used_is_no_reason_not_to_mount(
     assert message in mount.log()
     assert os.listdir(mountpoint / RUN / "Picks") == ["a_1_ribosome.json"]
     assert ask.find(mountpoint, "--user", "a") == [f"{RUN}/Picks/a_1_ribosome.json"]
+    if prepare is notes:
+        done = ask.try_index(stack.directory / "config0.json")
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert f"{path}: is no SQLite database" in done.stderr
+        assert path.read_bytes() == b"a user's own notes"
 
 
 @needs_root
