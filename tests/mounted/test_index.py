@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -292,6 +294,23 @@ def test_a_database_that_cannot_be_used_is_no_reason_not_to_mount(
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
         assert f"{path}: is no SQLite database" in done.stderr
         assert path.read_bytes() == b"a user's own notes"
+
+
+def test_a_mount_does_not_wait_for_who_locks_the_index(stack: Stack, mount: Mounter, ask: Asker) -> None:
+    put(stack.low / RUN / "Picks/a_1_ribosome.json", PICKS)
+    path = stack.directory / "index.db"
+    config = configuration(stack.roots, db_config={"config_type": "sqlite_db", "db_path": str(path)})
+    ask.index(mount.config_file(config))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        mount.expect_warning("keeps it locked.*the mount goes on without it")
+        begun_s = time.monotonic()
+        mountpoint = mount(config)
+        assert time.monotonic() - begun_s < 5
+        done = ask.try_index(stack.directory / "config0.json")
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert "another process keeps it locked; try again when that has ended" in done.stderr
+    assert ask.find(mountpoint, "--user", "a") == [f"{RUN}/Picks/a_1_ribosome.json"]
 
 
 @needs_root

@@ -375,6 +375,41 @@ def test_a_closed_database_is_unavailable(database: Database) -> None:
         put(database, "a")
 
 
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1e9) SELECT max(i) FROM n"
+
+
+def work_long(database: Database, use: str, begun: threading.Event) -> None:
+    with getattr(database, use)() as connection:
+        if use == "writing":
+            connection.execute("INSERT INTO name (text) VALUES ('half')")
+        begun.set()
+        connection.execute(SLOW).fetchall()
+
+
+@pytest.mark.parametrize("use", ["reading", "writing"])
+def test_closing_ends_what_is_being_done_and_harms_nothing(path: Path, database: Database, use: str) -> None:
+    put(database, "a")
+    begun = threading.Event()
+    said: list[str] = []
+
+    def work() -> None:
+        with pytest.raises(IndexUnavailable) as caught:
+            work_long(database, use, begun)
+        said.append(str(caught.value))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(5)
+    time.sleep(0.05)
+    database.close()
+    thread.join(5)
+    assert said == [f"{path}: interrupted"]
+    assert not os.path.exists(f"{path}-wal"), "the last connection is closed by who has used it"
+    again = open_database(path)
+    assert names_in(again) == ["a"]
+    again.close()
+
+
 def test_the_tables_are_ours(database: Database) -> None:
     with database.reading() as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
