@@ -343,7 +343,9 @@ def test_mistakes_are_told_in_one_line(
 ) -> None:
     for arguments, message in [
         (["find", tmp_path / "nothing.json"], "nothing.json: there is no such configuration file or mount"),
-        (["find", tmp_path], "is not mounted"),
+        (["find", tmp_path], "is not mounted; name a mount point of copickfs, or a configuration file"),
+        (["find", ""], "the empty name is neither a configuration file nor a mount point"),
+        (["search", "", "x"], "the empty name is neither a configuration file nor a mount point"),
         (["find", demo.config, "--type", "cats"], "no kind of entities"),
         (["search", demo.config, "x", "--type", "cats"], "no kind of entities"),
         (["index", demo.config, "--layer", "min"], "no layer 'min'"),
