@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from copickfs.basedirs import cache_home
 from copickfs.errors import IndexUnavailable
 from copickfs.index import BUSY_S, open_database, stack_key
 from copickfs.layers import mounts
@@ -57,7 +58,7 @@ def key_of(manager: LayerManager) -> str:
 
 def _cache_directory() -> Path:
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "copickfs"
+        return cache_home() / "copickfs"
     except RuntimeError:  # no home
         return _local_directory()
 
