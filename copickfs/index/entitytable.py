@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from copickfs.index.database import Database
 
-_REMEMBERED_NAMES = 200_000
+_MARKED_EVERY_NS = 86_400 * 10**9
 _INCREMENTAL, _FULL = 1, 2
 
 
@@ -51,7 +51,7 @@ class EntityTable:
     def __init__(self, database: Database, key: str) -> None:
         self.database = database
         self.key = key
-        self._names: dict[str, int] = {}
+        self._marked_ns = 0
 
     def state(self) -> StackState:
         """How far the index is."""
@@ -74,6 +74,20 @@ class EntityTable:
             ended = "SELECT scanned_ns FROM stack WHERE key = ?"
             row = connection.execute(ended, (self.key,)).fetchone()
             return 0 if row is None else int(row[0])
+
+    def mark_used(self) -> None:
+        """Note that the stack is in use, so that `prune_stacks` keeps it: once a day, not for each reader."""
+        now_ns = time.time_ns()
+        if abs(now_ns - self._marked_ns) < _MARKED_EVERY_NS:
+            return
+        with self.database.reading() as connection:
+            row = connection.execute("SELECT used_ns FROM stack WHERE key = ?", (self.key,)).fetchone()
+        if row is None:
+            return
+        if abs(now_ns - row[0]) >= _MARKED_EVERY_NS:
+            with self.database.writing() as connection:
+                connection.execute("UPDATE stack SET used_ns = ? WHERE key = ?", (now_ns, self.key))
+        self._marked_ns = now_ns
 
     def begin(self, *, full: bool = False) -> tuple[int, bool]:
         """Begin an indexing run, or go on with one that was interrupted.
@@ -136,13 +150,7 @@ class EntityTable:
             batch: Each directory with its stamp and its records; of one that comes twice the last counts.
         """
         with self.database.writing() as connection:
-            try:
-                EntityChange(connection, self._stack(connection), self._names).replace(scan, batch)
-            except BaseException:
-                self._names.clear()  # some may have been made in the transaction that is undone
-                raise
-        if len(self._names) > _REMEMBERED_NAMES:
-            self._names.clear()
+            EntityChange(connection, self._stack(connection)).replace(scan, batch)
 
     def touch(self, scan: int, directories: Sequence[str]) -> None:
         """Run ``scan`` has seen these directories, and found them unchanged."""
@@ -166,7 +174,7 @@ class EntityTable:
                 " OR (path > ? AND path < ?) OR (path > ? AND path < ?))",
                 (stack, stored(text), raw, stored(f"{text}/"), stored(f"{text}0"), raw + b"/", raw + b"0"),
             ).fetchall()
-            EntityChange(connection, stack, self._names).remove(number for (number,) in rows)
+            EntityChange(connection, stack).remove(number for (number,) in rows)
 
     def finish(self, scan: int) -> None:
         """Run ``scan`` is whole: what it has not seen is forgotten."""
@@ -174,7 +182,7 @@ class EntityTable:
             stack = self._stack(connection)
             unseen = "SELECT id FROM directory WHERE stack = ? AND scan < ?"
             rows = connection.execute(unseen, (stack, scan)).fetchall()
-            EntityChange(connection, stack, self._names).remove(number for (number,) in rows)
+            EntityChange(connection, stack).remove(number for (number,) in rows)
             ended = "UPDATE stack SET is_scanning = 0, scanned_ns = ? WHERE id = ? AND scan = ?"
             connection.execute(ended, (time.time_ns(), stack, scan))
 

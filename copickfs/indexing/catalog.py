@@ -6,12 +6,13 @@ answers are the same.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import IndexUnavailable
-from copickfs.index import EntityTable, Queries, in_memory, rebuild
+from copickfs.index import EntityTable, Queries, in_memory, prune_names, prune_stacks, rebuild
 from copickfs.indexing.crawl import Crawler, Summary
 from copickfs.indexing.criteria import criteria_of, types_of
 
@@ -111,13 +112,25 @@ class Catalog:
         if self.crawler is None or self.database is None:
             raise IndexUnavailable("there is no index")
         crawl = partial(self.crawler.crawl, full=full, layer=layer, progress=progress, stop=stop)
+        self.mark_used()
         try:
-            return crawl()
+            summary = crawl()
         except IndexUnavailable:
             if not self.database.is_damaged:
                 raise
-        rebuild(self.database)
-        return crawl()
+            rebuild(self.database)
+            summary = crawl()
+        is_over = (lambda: False) if stop is None else stop.is_set
+        with contextlib.suppress(IndexUnavailable):  # the next run does it
+            prune_stacks(self.database, is_over)
+            prune_names(self.database, is_over)
+        return summary
+
+    def mark_used(self) -> None:
+        """Note that somebody uses the index, so that it is kept; nothing if that cannot be noted now."""
+        with contextlib.suppress(IndexUnavailable):
+            if self.table is not None:
+                self.table.mark_used()
 
     def changed(self, path: str) -> None:
         """What is at ``path`` of the tree has changed: look at it now."""

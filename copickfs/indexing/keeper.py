@@ -42,7 +42,6 @@ _LONGEST_REST_S = 0.2
 _BUSY_S = 2.0
 """How long the mount counts as used after a request: one may be a long listing."""
 
-
 _MOST_CHANGES = 20_000
 _MANY_DIRECTORIES = 2_000
 """Where there are more, another process looks at everything."""
@@ -222,6 +221,7 @@ class Keeper:
 
     def _work(self, changed: list[str]) -> None:
         self._follow_file()
+        self._catalog.mark_used()
         if "" in changed and len(self._table.directories()) > _MANY_DIRECTORIES:
             self._look_at_all()
         elif changed:

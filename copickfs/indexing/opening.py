@@ -30,4 +30,6 @@ def open_catalog(config: Any, database: Database | None) -> Iterator[tuple[Catal
             opened.callback(database.close)
         manager = LayerManager(config, BuildContext(database=database))
         opened.callback(manager.close)
-        yield Catalog(View(manager.get_data_layers()), database, key_of(manager)), manager
+        catalog = Catalog(View(manager.get_data_layers()), database, key_of(manager))
+        catalog.mark_used()
+        yield catalog, manager
