@@ -49,7 +49,7 @@ def set_aside(path: Path, suffix: str, reason: str) -> None:
         IndexUnavailable: `MOST_KEPT` are there already.
     """
     names = [f"{path.name}.{suffix}", *(f"{path.name}.{suffix}.{n}" for n in range(2, MOST_KEPT + 1))]
-    free = (name for name in names if not any(_beside(path, name + c).exists() for c in _COMPANIONS))
+    free = (name for name in names if not any(path.with_name(name + c).exists() for c in _COMPANIONS))
     kept = next(free, None)
     if kept is None:
         raise IndexUnavailable(
@@ -58,13 +58,9 @@ def set_aside(path: Path, suffix: str, reason: str) -> None:
         )
     for companion in _COMPANIONS:
         with contextlib.suppress(FileNotFoundError):
-            _beside(path, path.name + companion).rename(_beside(path, kept + companion))
+            path.with_name(path.name + companion).rename(path.with_name(kept + companion))
     _log.warning("the index %s cannot be used (%s): it is made anew; the file is kept as %s",
                  path, reason, kept)  # fmt: skip
-
-
-def _beside(path: Path, name: str) -> Path:
-    return path.with_name(name)
 
 
 def _may_be_database(path: Path) -> bool:
