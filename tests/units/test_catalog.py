@@ -95,6 +95,16 @@ def test_a_run_that_the_command_refuses_is_a_fault(tmp_path: Path, monkeypatch: 
     assert "the index cannot be used" in ended(runner).fault
 
 
+def test_a_run_that_was_stopped_is_not_asked_how_it_ended(tmp_path: Path) -> None:
+    runner = Runner(str(tmp_path / "nothing.json"))
+    runner.start()
+    runner.stop()
+    assert not runner.is_running
+    assert not runner.has_ended()
+    runner.start()
+    assert not runner.is_running
+
+
 def damage(path: Path) -> None:
     """As a disk does, behind the pages that are looked at first; what SQLite keeps beside is written back."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
