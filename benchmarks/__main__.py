@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from benchmarks import data
 from benchmarks.machine import describe_machine, describe_packages, load_average
 from benchmarks.peers import PEERS, Peer
-from benchmarks.report import HOW_TO_READ, Results, aims, details, summary
+from benchmarks.report import HOW_TO_READ, Results, aims, details, save, summary
 from benchmarks.session import DROP_CACHES, NAMES, Session, say
 from benchmarks.writers import WRITERS
 from benchmarks.writing import WRITE_WORKS
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-NOTES_HEADING = "## Notes"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -55,7 +54,7 @@ def main() -> None:
     print(text)
     if options.save:
         results = RESULTS.with_name(options.save)
-        results.write_text(text + _kept_notes(results))
+        save(results, text)
         say(f"written to {results.parent.name}/{results.name}")
 
 
@@ -65,8 +64,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="little data and few samples: tries the benchmark"
     )
-    parser.add_argument("--only", type=_names(NAMES), default=list(NAMES), help=f"of {','.join(NAMES)}")
-    parser.add_argument("--peers", type=_names(names), default=names, help=f"of {','.join(names)}")
+    parser.add_argument("--only", type=names_of(NAMES), default=list(NAMES), help=f"of {','.join(NAMES)}")
+    parser.add_argument("--peers", type=names_of(names), default=names, help=f"of {','.join(names)}")
     parser.add_argument(
         "--entries", type=int, help="size of the tree for the memory of the daemons (1000000)"
     )
@@ -90,7 +89,7 @@ def _parse() -> argparse.Namespace:
     return options
 
 
-def _names(known: list[str] | tuple[str, ...]) -> Callable[[str], list[str]]:
+def names_of(known: list[str] | tuple[str, ...]) -> Callable[[str], list[str]]:
     """A parser of comma-separated names out of ``known``."""
 
     def parse(text: str) -> list[str]:
@@ -146,13 +145,6 @@ def shown_command(module: str) -> str:
         elif argument.startswith("--directory="):
             arguments[number] = "--directory=DIR"
     return shlex.join(["python", "-m", module, *arguments])
-
-
-def _kept_notes(results: Path) -> str:
-    """What a person has written under the heading of notes into the last results."""
-    last = results.read_text() if results.exists() else ""
-    _, heading, notes = last.partition(f"\n{NOTES_HEADING}\n")
-    return f"\n{NOTES_HEADING}\n{notes}" if heading else ""
 
 
 def end(number: int, _frame: object) -> NoReturn:

@@ -14,12 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import indexbench, indexpeer, indexwalks
-from benchmarks.__main__ import SIGNALS, end, shown_command
+from benchmarks import indexbench, indexload, indexpeer, indexwalks
+from benchmarks.__main__ import SIGNALS, end, names_of, shown_command
 from benchmarks.archive import Archive, write_archive
 from benchmarks.indexbench import Bench
 from benchmarks.indextools import Rows, can_drop_caches
 from benchmarks.machine import describe_machine, describe_packages, load_average
+from benchmarks.report import save
 from benchmarks.session import say, scratch_directory
 from copickfs.config import load
 from copickfs.indexing import open_catalog, open_index
@@ -44,6 +45,7 @@ PARTS = (
     ("fd", indexwalks.fd),
     ("plocate", indexwalks.plocate),
     ("copick", indexpeer.copick),
+    ("load", indexload.mount_during_a_run),
 )
 
 
@@ -70,13 +72,15 @@ def main() -> None:
         write_archive(scratch / "archive", options.runs, options.entities, options.seed)
         bench = Bench(archive, scratch / "archive", scratch, options.queries, rows)
         for title, part in PARTS:
+            if title not in options.only:
+                continue
             with rows.section(title):
                 part(bench)
         rows.note(f"Load average at the start {load_before:.1f}, at the end {load_average():.1f}.")
         text = _document(rows, machine).replace(str(scratch), "DIR")
     print(text)
     if options.save:
-        RESULTS.write_text(text)
+        save(RESULTS, text)
     if rows.wrong:
         raise SystemExit(1)
 
@@ -89,7 +93,13 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=4)
     parser.add_argument("--quick", action="store_true", help="a small archive: tries the benchmark")
     parser.add_argument("--directory", type=Path, help="where the archive goes (the temporary directory)")
-    parser.add_argument("--save", action="store_true", help=f"write the table to benchmarks/{RESULTS.name}")
+    titles = [title for title, _ in PARTS]
+    parser.add_argument("--only", type=names_of(titles), default=titles, help=f"of {','.join(titles)}")
+    parser.add_argument(
+        "--save",
+        action="store_true",
+        help=f"write the table to benchmarks/{RESULTS.name}, and keep its notes",
+    )
     options = parser.parse_args()
     runs, entities, queries = QUICK if options.quick else FULL
     options.runs = options.runs or runs

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from benchmarks.archive import LAYERS, change_picks
 from benchmarks.archiveplan import run_name
+from benchmarks.foreground import serving
 from benchmarks.indextools import (
     Missing,
     Rows,
     can_drop_caches,
     drop_caches,
     mebibytes,
-    mounted,
     run,
     seconds,
     worker,
@@ -166,7 +166,7 @@ def command_line(bench: Bench) -> None:
 
 def _mount(bench: Bench, state: str) -> None:
     def once(cache: str) -> None:
-        with mounted(bench.config, bench.point) as ready_s:
+        with serving(bench.config, bench.point) as ready_s:
             bench.rows.add(f"`copickfs mount`, {state}, {cache}: answers", seconds(ready_s))
 
     cold_then_warm(once)

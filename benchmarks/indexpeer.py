@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from benchmarks.archive import pickable_objects
 from benchmarks.archiveplan import run_layers, run_name
+from benchmarks.foreground import serving
 from benchmarks.indexbench import cold_then_warm
-from benchmarks.indextools import mounted, seconds, worker
+from benchmarks.indextools import seconds, worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ def copick(bench: Bench) -> None:
         )
     )
     _copick(bench, "the bare layer `archive`", bare, names)
-    with mounted(bench.config, bench.point):
+    with serving(bench.config, bench.point):
         _copick(bench, "the mount", bench.point / "copick_config.json", names)
 
 

@@ -1,4 +1,4 @@
-"""What the benchmark of the index measures with: processes, cold caches, a mount, rows of a table."""
+"""What the benchmark of the index measures with: processes, cold caches, rows of a table."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.mounts import POLL_S, READY_TIMEOUT_S, STOP_TIMEOUT_S, mounted_below, unmount
-from benchmarks.peers import copickfs_command
+from benchmarks.mounts import PeerFailed
 from benchmarks.report import table
 from benchmarks.session import DROP_CACHES, say
 
@@ -83,7 +82,7 @@ class Rows:
             yield
         except Missing as missing:
             self.note(f"{title}: {missing}.")
-        except Failed as failed:
+        except (Failed, PeerFailed) as failed:
             self.fault(f"{title}: {failed}")
 
     def markdown(self) -> str:
@@ -134,36 +133,6 @@ def drop_caches() -> None:
     """Let the kernel forget every page, name and inode; a mount forgets the inodes with it."""
     os.sync()
     DROP_CACHES.write_text("3")
-
-
-@contextlib.contextmanager
-def mounted(config: Path, point: Path) -> Iterator[float]:
-    """Mount a configuration; yields the time, in seconds, until its root was listed.
-
-    Raises:
-        Failed: It did not come up.
-    """
-    point.mkdir(exist_ok=True)
-    log = point.with_name(f"{point.name}.log")
-    started = time.perf_counter()
-    with log.open("wb") as stream:
-        daemon = subprocess.Popen(
-            [*copickfs_command(), "mount", "-f", str(config), str(point)], stdout=stream, stderr=stream
-        )
-    try:
-        while str(point) not in mounted_below(point):
-            if daemon.poll() is not None or time.perf_counter() - started > READY_TIMEOUT_S:
-                raise Failed((log.read_text(errors="replace").strip() or "not mounted").splitlines()[-1])
-            time.sleep(POLL_S)
-        run(["ls", str(point)])
-        yield time.perf_counter() - started
-    finally:
-        unmount(point, fuse=True)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            daemon.wait(STOP_TIMEOUT_S)
-        if daemon.poll() is None:
-            daemon.kill()
-            daemon.wait()
 
 
 def seconds(value: float) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.archive import RUNS
 from benchmarks.archiveplan import run_name
-from benchmarks.indextools import Missing, mebibytes, mounted, run, seconds
+from benchmarks.foreground import serving
+from benchmarks.indextools import Missing, mebibytes, run, seconds
 
 if TYPE_CHECKING:
     from benchmarks.indexbench import Bench
@@ -24,13 +25,13 @@ def mount_walks(bench: Bench) -> None:
     merged = len(set(listed.splitlines()))
     point = bench.point
     for words in (["ls"], ["ls", "-l"]):
-        with mounted(bench.config, point):
+        with serving(bench.config, point):
             outputs = bench.cold_and_warm(" ".join(words), [*words, str(point / RUNS)], "the mount")
         for output in outputs:
             shown = {line.split()[-1].decode() for line in output.splitlines()}
             if not names <= shown or len(shown) > len(names) + 1:  # and the total of ls -l
                 bench.rows.fault(f"{' '.join(words)} of the mount does not show every run")
-    with mounted(bench.config, point):
+    with serving(bench.config, point):
         outputs = bench.cold_and_warm("find", ["find", str(point), "-maxdepth", "4"], "the mount")
     prefix = f"{point}/{RUNS}/".encode()
     for output in outputs:

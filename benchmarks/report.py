@@ -11,10 +11,13 @@ from benchmarks.peers import COPICKFS, PEERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from benchmarks.work import Figure, Sample
 
 FUSE_PEERS = tuple(peer.name for peer in PEERS if peer.kind == "fuse" and peer.name != COPICKFS)
+
+NOTES_HEADING = "## Notes"
 
 HOW_TO_READ = """\
 - Figures are medians; the spread is from the smallest to the largest sample. Differences \
@@ -161,6 +164,13 @@ def _number(value: float | None) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def save(results: Path, text: str) -> None:
+    """Write the text of new results, and keep what a person has written under the heading of notes."""
+    last = results.read_text() if results.exists() else ""
+    _, heading, notes = last.partition(f"\n{NOTES_HEADING}\n")
+    results.write_text(f"{text}\n{NOTES_HEADING}\n{notes}" if heading else text)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.mounts import STOP_TIMEOUT_S, PeerFailed, mounted_below, unmount
+from benchmarks.foreground import serving
+from benchmarks.mounts import PeerFailed, mounted_below, unmount
 from benchmarks.peers import copickfs_command
 from benchmarks.work import Figure, Sample
 
@@ -51,27 +51,8 @@ def measure_start(scratch: Path, repeats: int) -> Iterator[tuple[Figure, Sample]
             yield UMOUNT, Sample(_run([*copickfs, "umount", str(point)])[0] * 1000)
         finally:
             unmount(point, fuse=True)
-        yield DAEMON, Sample(_foreground_ready_s(mount, point) * 1000)
-
-
-def _foreground_ready_s(mount: list[str], point: Path) -> float:
-    """Time from the start of a daemon in the foreground until its mount is there and listed."""
-    started = time.perf_counter()
-    daemon = subprocess.Popen([*mount, "-f"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while str(point) not in mounted_below(point):
-            if daemon.poll() is not None or time.perf_counter() - started > COMMAND_TIMEOUT_S:
-                raise PeerFailed("`copickfs mount -f` did not mount the demo project")
-            time.sleep(0.001)
-        _run(["ls", str(point / "ExperimentRuns")])
-        return time.perf_counter() - started
-    finally:
-        unmount(point, fuse=True)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            daemon.wait(STOP_TIMEOUT_S)
-        if daemon.poll() is None:
-            daemon.kill()
-            daemon.wait()
+        with serving(demo / "config.json", point, "ExperimentRuns") as ready_s:
+            yield DAEMON, Sample(ready_s * 1000)
 
 
 def _run(command: list[str]) -> tuple[float, str]:

@@ -74,6 +74,7 @@ _SEGMENTATION_DIRECTORIES = {
     "InstanceSegmentations": "instance",
     "PanopticSegmentations": "panoptic",
 }
+SEGMENTATION_TYPES = ("binary", "multilabel", "instance", "panoptic")
 ENTITY_DIRECTORIES = (*_POINT_DIRECTORIES, "Filaments", *_SEGMENTATION_DIRECTORIES)
 """The directories of a run that hold entities, but for its voxel spacings."""
 
@@ -91,7 +92,7 @@ class Identity(NamedTuple):
         session: Session, for what users make.
         object: Name of the object that picks, a mesh, filaments or a segmentation of one object show;
             for features the type of their tomogram.
-        segmentation_type: ``"binary"``, ``"multilabel"``, ``"instance"`` or ``"panoptic"``.
+        segmentation_type: One of `SEGMENTATION_TYPES`.
     """
 
     type: EntityType

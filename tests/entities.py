@@ -74,7 +74,7 @@ class DictRecords:
         self.kept: dict[str, Kept] = {}
         self.seen: dict[str, int] = {}
         self.scan = 0
-        self.is_scanning = False
+        self.is_scanning = self.is_full = False
         self.calls: list[str] = []
         self.fails_after = -1
         self.lock = threading.RLock()
@@ -85,12 +85,12 @@ class DictRecords:
         self.fails_after -= 1
         self.calls.append(call)
 
-    def begin(self, *, full: bool) -> int:
+    def begin(self, *, full: bool) -> tuple[int, bool]:
         with self.lock:
-            if not self.is_scanning or full:
+            if not self.is_scanning or full > self.is_full:
                 self.scan += 1
-                self.is_scanning = True
-            return self.scan
+                self.is_scanning, self.is_full = True, full
+            return self.scan, self.is_full
 
     def done(self, scan: int) -> set[str]:
         with self.lock:
@@ -99,6 +99,14 @@ class DictRecords:
     def known(self, directory: str) -> Kept:
         with self.lock:
             return self.kept.get(directory, ("", {}))
+
+    def directories_with(self, layer: str) -> list[str]:
+        with self.lock:
+            return [
+                directory
+                for directory, (_stamp, records) in self.kept.items()
+                if any(layer in record.layers for record in records.values())
+            ]
 
     def replace(self, scan: int, batch: Sequence[tuple[str, str, Sequence[EntityRecord]]]) -> None:
         with self.lock:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from copickfs.errors import IndexUnavailable, UserError
+from copickfs.cli.command import mistakes
+from copickfs.errors import IndexUnavailable, MountError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,15 +40,22 @@ class Opened(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_target(target: str) -> Iterator[Opened]:
+def open_target(target: str, *, layer: str | None = None) -> Iterator[Opened]:
     """The catalog of a configuration file, or of a mount point, as far as it is known now.
 
     Where there is no index yet, all layers are gone through; if the answers then lack something, the
     command ends with `INCOMPLETE` after it has shown them.
 
+    Args:
+        target: What is named.
+        layer: A layer that it must have, or a pattern for some.
+
     Raises:
         UserError: It is neither.
+        Mistake: It has no such layer.
     """
+    from copickfs.indexing import require_one_of
+
     mountpoint, config_file, database_file = "", Path(target), None
     mount = _mount_at(target)
     if mount is not None:
@@ -58,15 +67,29 @@ def open_target(target: str) -> Iterator[Opened]:
         if not answer["settled"]:
             click.echo("copickfs: the index of the mount has not caught up with the latest changes", err=True)
     with open_configuration(config_file, database_file=database_file) as opened:
-        if not opened.catalog.is_indexed:
-            click.echo(
-                f"copickfs: {target}: not indexed yet, so all layers are gone through; this is done once by: "
-                f"copickfs index {config_file}",
-                err=True,
-            )
+        with mistakes():
+            require_one_of((each.name for each in opened.manager.get_data_layers()), layer, "layer")
+        _tell_unindexed(opened.catalog, target, config_file)
         opened.catalog.before_walk = lambda: connected(opened.manager)
         yield opened._replace(mountpoint=mountpoint)
         end_incomplete(opened.catalog.skipped)
+
+
+def _tell_unindexed(catalog: Catalog, target: str, config_file: Path) -> None:
+    """Say what helps where the answers are not those of the index."""
+    if catalog.table is None:
+        return  # and why was told when it was to be opened
+    try:
+        if catalog.table.scanned_ns():
+            return
+    except IndexUnavailable as error:
+        _tell_unusable(error)
+        return
+    click.echo(
+        f"copickfs: {target}: not indexed yet, so all layers are gone through; this is done once by: "
+        f"copickfs index {shlex.quote(str(config_file))}",
+        err=True,
+    )
 
 
 @contextlib.contextmanager
@@ -130,19 +153,25 @@ def _database(config: Any, database_file: str | None, *, must_index: bool) -> Da
     except IndexUnavailable as error:
         if must_index:
             raise UserError(f"the index cannot be used: {error}") from None
-        click.echo(f"copickfs: the index cannot be used: {error}", err=True)
+        _tell_unusable(error)
         return None
+
+
+def _tell_unusable(error: IndexUnavailable) -> None:
+    click.echo(f"copickfs: the index cannot be used: {error}; so all layers are gone through", err=True)
 
 
 def _mount_at(target: str) -> str | None:
     """The mount point that is named; None for anything else. Never waits for the mount.
 
     Raises:
-        UserError: It is a directory, but no mount of copickfs.
+        UserError: It is nothing, or a directory, but no mount of copickfs.
     """
     from copickfs.daemon.finding import find_mount
     from copickfs.daemon.mounts import mounts_at, resolve
 
+    if not target:
+        raise UserError("the empty name is neither a configuration file nor a mount point")
     resolved = resolve(target)
     stack = mounts_at(resolved)
     if not (stack and stack[-1].is_copickfs):
@@ -150,7 +179,10 @@ def _mount_at(target: str) -> str | None:
             return None
         if not Path(target).exists():
             raise UserError(f"{target}: there is no such configuration file or mount point")
-    return find_mount(resolved).mountpoint
+    try:
+        return find_mount(resolved).mountpoint
+    except MountError as error:
+        raise UserError(f"{error}; name a mount point of copickfs, or a configuration file") from None
 
 
 class _ToStandardError(logging.Handler):

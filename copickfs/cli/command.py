@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,9 +12,10 @@ import click
 from copickfs.errors import IndexUnavailable, Transient, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 FAILURE = 1
+MISTAKE = 2
 INTERRUPTED = 130
 DEBUG_VARIABLE = "COPICKFS_DEBUG"
 
@@ -28,6 +30,21 @@ class Failure(click.ClickException):
     def show(self, file: Any = None) -> None:
         """Write the line to standard error."""
         click.echo(f"copickfs: {' '.join(self.message.split())}", file=file, err=True)
+
+
+class Mistake(Failure):
+    """A command line that nothing can be done with, shown in the same way."""
+
+    exit_code = MISTAKE
+
+
+@contextlib.contextmanager
+def mistakes() -> Iterator[None]:
+    """What the user can mend is wrong in the command line itself here."""
+    try:
+        yield
+    except UserError as error:
+        raise Mistake(str(error)) from None
 
 
 class Command(click.Command):

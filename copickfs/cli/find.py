@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from copickfs.cli.command import Command
+from copickfs.cli.answers import form_of, forms, show
+from copickfs.cli.command import Command, mistakes
 
 
 @click.command(cls=Command)
@@ -18,25 +19,34 @@ from copickfs.cli.command import Command
 @click.option("--name", metavar="N", help="Type of a tomogram or feature, name of a segmentation.")
 @click.option("--voxel-size", metavar="V", help="Size of a voxel, in Angstrom.")
 @click.option("--type", "types", multiple=True, metavar="T", help="Kind, such as picks; may be repeated.")
+@click.option("--segmentation-type", metavar="T", help="binary, multilabel, instance or panoptic.")
 @click.option("--layer", metavar="L", help="A layer that has it.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON document, see docs/index.md.")
+@forms
 def find(
-    target: str, object_name: str | None, types: tuple[str, ...], *, as_json: bool, **criteria: Any
+    target: str,
+    object_name: str | None,
+    types: tuple[str, ...],
+    *,
+    as_json: bool,
+    paths: bool,
+    null: bool,
+    **criteria: Any,
 ) -> None:
     """Find runs, tomograms, picks, ... across all layers.
 
     Every criterion may be a pattern with *, ? and [...], as in a shell: quote it. Kinds are objects,
     runs, voxel_spacings, tomograms, features, segmentations, meshes, filaments and picks.
     """
-    from copickfs.cli.answers import show
     from copickfs.cli.catalogs import open_target
     from copickfs.indexing import criteria_of
 
+    form = form_of(as_json=as_json, paths=paths, null=null)
     given = {name: value for name, value in criteria.items() if value is not None}
     if object_name is not None:
         given["object"] = object_name
     if types:
         given["type"] = types
-    criteria_of(**given)  # a mistake is told before anything is looked for
-    with open_target(target) as opened:
-        show(opened.catalog.find_objects(**given), opened.mountpoint, as_json=as_json)
+    with mistakes():
+        criteria_of(**given)  # a mistake is told before anything is looked for
+    with open_target(target, layer=given.get("layer")) as opened:
+        show(opened.catalog.find_objects(**given), opened.mountpoint, form)

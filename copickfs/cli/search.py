@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from copickfs.cli.command import Command
+from copickfs.cli.answers import form_of, forms, show
+from copickfs.cli.command import Command, mistakes
 
 
 @click.command(cls=Command)
@@ -15,17 +16,20 @@ from copickfs.cli.command import Command
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
     help="Most entities of each kind.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON document, see docs/index.md.")
-def search(target: str, text: str, types: tuple[str, ...], limit: int, *, as_json: bool) -> None:
+@forms
+def search(
+    target: str, text: str, types: tuple[str, ...], limit: int, *, as_json: bool, paths: bool, null: bool
+) -> None:
     """Search the names of runs, tomograms, objects, users and sessions for the words in TEXT.
 
     All words must be there; "several words" in quotation marks stand together, begin* begins a word.
     Where nothing has the words as they are, they may begin a word, then stand anywhere in a name.
     """
-    from copickfs.cli.answers import show
     from copickfs.cli.catalogs import open_target
     from copickfs.indexing import types_of
 
-    kinds = [kind.plural for kind in types_of(types)] or None
+    form = form_of(as_json=as_json, paths=paths, null=null)
+    with mistakes():
+        kinds = [kind.plural for kind in types_of(types)] or None
     with open_target(target) as opened:
-        show(opened.catalog.search(text, kinds, limit), opened.mountpoint, as_json=as_json)
+        show(opened.catalog.search(text, kinds, limit), opened.mountpoint, form)

@@ -13,7 +13,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_PIPE_WIDTH = 1_000  # where no terminal limits the lines, none is wrapped
+_PIPE_WIDTH = 10**9  # where no terminal limits the lines, none is ever folded: a row is a line
 _UNIT = 1024
 
 

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import IndexUnavailable
+from copickfs.index import BUSY_S, OPEN_BUSY_S
 from copickfs.indexing import Catalog, key_of, open_index
 from copickfs.indexing.keeper import Keeper
 from copickfs.indexing.runner import Runner
@@ -47,7 +48,7 @@ class IndexOfMount:
         self.keeper: Keeper | None = None
         self.database: Database | None = None
         try:
-            self.database = open_index(config)
+            self.database = open_index(config, busy_s=OPEN_BUSY_S)
         except IndexUnavailable as error:
             self._fault = str(error)
             _log.warning("the index cannot be used: %s; the mount goes on without it", error)
@@ -66,7 +67,9 @@ class IndexOfMount:
         )
 
     def start(self) -> None:
-        """Begin to keep it."""
+        """Begin to keep it: the mount answers, and nobody waits for the index any more."""
+        if self.database is not None:
+            self.database.busy_s = BUSY_S
         if self.keeper is not None:
             self.keeper.start()
 

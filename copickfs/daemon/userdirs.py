@@ -8,6 +8,7 @@ import stat
 import tempfile
 from pathlib import Path
 
+from copickfs.basedirs import runtime_home, state_home
 from copickfs.errors import MountError
 
 _SYSTEM_RUNTIME = Path("/run")
@@ -46,8 +47,8 @@ def runtime_directories() -> list[Path]:
 def own_runtime_directories() -> list[Path]:
     """The places for this user's state files, the preferred one first."""
     uid = os.getuid()
-    xdg = os.environ.get("XDG_RUNTIME_DIR")
-    bases = [Path(xdg)] if xdg else []
+    named = runtime_home()
+    bases = [] if named is None else [named]
     bases.append(_SYSTEM_RUNTIME if uid == 0 else _SYSTEM_RUNTIME / "user" / str(uid))
     return [*(base / "copickfs" for base in bases), Path(tempfile.gettempdir()) / f"copickfs-{uid}"]
 
@@ -59,8 +60,8 @@ def default_log_file(mountpoint: str) -> Path:
         MountError: There is no directory to write it to.
     """
     name = mountpoint.strip("/").replace("/", "-")[-100:] or "root"
-    directory = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "copickfs"
     try:
+        directory = state_home() / "copickfs"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.access(directory, os.W_OK | os.X_OK):
             return directory / f"{name}.log"

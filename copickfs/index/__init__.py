@@ -6,13 +6,16 @@ transactions (`Database.writing`). Each thread reads by a connection of its own.
 raised as `copickfs.errors.IndexUnavailable`, and the caller goes on without the index.
 """
 
-from copickfs.index.database import Database
+from copickfs.index.database import BUSY_S, Database
 from copickfs.index.entitytable import EntityTable, StackState
-from copickfs.index.opening import in_memory, open_database, rebuild
+from copickfs.index.opening import OPEN_BUSY_S, in_memory, open_database, rebuild
+from copickfs.index.pruning import prune_names, prune_stacks
 from copickfs.index.queries import Criteria, Queries
 from copickfs.index.stack import stack_key
 
 __all__ = [
+    "BUSY_S",
+    "OPEN_BUSY_S",
     "Criteria",
     "Database",
     "EntityTable",
@@ -20,6 +23,8 @@ __all__ = [
     "StackState",
     "in_memory",
     "open_database",
+    "prune_names",
+    "prune_stacks",
     "rebuild",
     "stack_key",
 ]

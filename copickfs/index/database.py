@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from copickfs.errors import IndexUnavailable
+from copickfs.index.faults import code_of, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 BUSY_S = 10.0
 """How long a writer waits for another one, in this process or another, before it gives up."""
+
+_PATIENCE_S = 2.0
+"""How long SQLite itself waits; a writer asks it again until its time is over."""
 
 _PRAGMAS = (
     "PRAGMA synchronous = NORMAL",  # a power cut may take the last transactions, never the database
@@ -37,23 +41,27 @@ class Database:
 
     Attributes:
         path: As given.
+        busy_s: As given; may be changed at any time.
         is_damaged: SQLite has said that the file is not what was written.
     """
 
     def __init__(self, path: Path | None, *, busy_s: float = BUSY_S, pragmas: tuple[str, ...] = ()) -> None:
         self.path = path
+        self.busy_s = busy_s
         self.is_damaged = False
-        self._busy_s = busy_s
         self._pragmas = (*_PRAGMAS, *pragmas)
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._open: list[tuple[threading.Thread, sqlite3.Connection]] = []
+        self._open: dict[sqlite3.Connection, threading.Thread] = {}
+        self._used: set[sqlite3.Connection] = set()
         self._writing = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
         self._is_closed = False
-        self._generation = 0
         self._file = _file_at(path)
-        self._memory = self._connected() if path is None else None
-        self._writer: sqlite3.Connection | None = self._memory
+        self._memory: sqlite3.Connection | None = None
+        if path is None:
+            with self._using(None) as self._memory:
+                pass
 
     def __repr__(self) -> str:
         return f"<Database {self.path or 'in memory'}>"
@@ -66,11 +74,11 @@ class Database:
             IndexUnavailable: It cannot be read.
         """
         if self._memory is not None:
-            with self._writing, self._faults():
-                yield self._memory
+            with self._writing, self._faults(), self._using(self._memory) as connection:
+                yield connection
             return
-        with self._faults():
-            connection = self._own_connection()
+        with self._faults(), self._using(getattr(self._local, "own", None)) as connection:
+            self._local.own = connection
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -84,22 +92,17 @@ class Database:
         Raises:
             IndexUnavailable: It cannot be written; nothing was changed.
         """
-        if not self._writing.acquire(timeout=self._busy_s):
-            raise IndexUnavailable(f"{self.path}: busy for more than {self._busy_s:.0f} s")
+        if not self._writing.acquire(timeout=self.busy_s):
+            raise IndexUnavailable(f"{self.path}: busy for more than {self.busy_s:.0f} s")
         try:
-            with self._faults():
-                if self._writer is None:
-                    self._writer = self._connected()
-                self._begin(self._writer)
+            with self._faults(), self._using(self._memory or self._writer) as connection:
+                self._writer = connection
+                self._begin(connection)
                 try:
-                    yield self._writer
+                    yield connection
+                    connection.execute("COMMIT")
                 except BaseException:
-                    self._writer.rollback()
-                    raise
-                try:
-                    self._writer.execute("COMMIT")
-                except BaseException:
-                    self._writer.rollback()
+                    connection.rollback()
                     raise
         finally:
             self._writing.release()
@@ -121,9 +124,11 @@ class Database:
         return self.path is not None and _file_at(self.path) != self._file
 
     def close(self) -> None:
-        """Let go of the file. Idempotent."""
+        """Let go of the file; what is being done with it ends with an error. Idempotent."""
         with self._lock:
             self._is_closed = True
+            for connection in self._used:
+                connection.interrupt()
         self._let_go()
 
     def renew(self) -> None:
@@ -134,17 +139,32 @@ class Database:
             self.is_damaged = False
 
     def _let_go(self) -> None:
+        """Close what nobody uses. To close the others would crash the interpreter: their users do that."""
         with self._lock:
-            opened, self._open = self._open, []
-            self._generation += 1
-            self._writer = self._memory
-        for _, connection in opened:
-            with contextlib.suppress(sqlite3.Error):
+            unused, self._open = self._open.keys() - self._used, {}
+            for connection in unused:
                 connection.close()
 
+    @contextlib.contextmanager
+    def _using(self, connection: sqlite3.Connection | None) -> Iterator[sqlite3.Connection]:
+        """``connection``, or a new one if that was let go of; nobody closes it meanwhile."""
+        with self._lock:
+            if self._is_closed:
+                raise IndexUnavailable(f"{self.path}: closed")
+            if connection is None or connection not in self._open:
+                connection = self._connected()
+            self._used.add(connection)
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                self._used.discard(connection)
+                if connection not in self._open:
+                    connection.close()
+
     def _begin(self, connection: sqlite3.Connection) -> None:
-        """SQLite gives up at once where waiting could not help one of two; another try does."""
-        deadline_s = time.monotonic() + self._busy_s
+        """SQLite gives up at once where waiting could not help one of two, or soon; another try does."""
+        deadline_s = time.monotonic() + self.busy_s
         while True:
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -155,45 +175,38 @@ class Database:
             else:
                 return
 
-    def _own_connection(self) -> sqlite3.Connection:
-        generation = self._generation
-        own: tuple[int, sqlite3.Connection] | None = getattr(self._local, "own", None)
-        if own is None or own[0] != generation:
-            own = self._local.own = (generation, self._connected(threading.current_thread()))
-        return own[1]
-
-    def _connected(self, owner: threading.Thread | None = None) -> sqlite3.Connection:
-        """A new connection, which ends with the thread that owns it."""
-        with self._lock:
-            if self._is_closed:
-                raise IndexUnavailable(f"{self.path}: closed")
-            self._close_abandoned()
-            connection = sqlite3.connect(
-                ":memory:" if self.path is None else str(self.path),
-                timeout=self._busy_s,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            self._open.append((owner or threading.main_thread(), connection))
-        for pragma in self._pragmas:
-            connection.execute(pragma)
+    def _connected(self) -> sqlite3.Connection:
+        """A new connection, which ends with the thread that made it; one in memory with the process."""
+        self._close_abandoned()
+        connection = sqlite3.connect(
+            ":memory:" if self.path is None else str(self.path),
+            timeout=min(self.busy_s, _PATIENCE_S),
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            for pragma in self._pragmas:
+                connection.execute(pragma)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        self._open[connection] = threading.main_thread() if self.path is None else threading.current_thread()
         return connection
 
     def _close_abandoned(self) -> None:
         """Close the connections of threads that have ended."""
-        for thread, connection in self._open:
-            if not thread.is_alive():
-                connection.close()
-        self._open = [(thread, connection) for thread, connection in self._open if thread.is_alive()]
+        for connection in [one for one, thread in self._open.items() if not thread.is_alive()]:
+            del self._open[connection]
+            connection.close()
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE:
+            if code_of(error) in _DAMAGE:
                 self.is_damaged = True
-            raise IndexUnavailable(f"{self.path or 'index in memory'}: {error}") from error
+            raise unavailable(self.path or "index in memory", error) from error
 
 
 def _file_at(path: Path | None) -> tuple[int, int] | None:
@@ -205,4 +218,4 @@ def _file_at(path: Path | None) -> tuple[int, int] | None:
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

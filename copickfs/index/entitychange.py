@@ -28,13 +28,13 @@ class EntityChange:
     Args:
         connection: In a transaction.
         stack: Its number.
-        names: Numbers of names that are known to be stored.
     """
 
-    def __init__(self, connection: sqlite3.Connection, stack: int, names: dict[str, int]) -> None:
+    def __init__(self, connection: sqlite3.Connection, stack: int) -> None:
         self._connection = connection
         self._stack = stack
-        self._names = names
+        # No longer than the transaction: another process may forget a name that nothing has.
+        self._names: dict[str, int] = {}
         self._next: dict[EntityType, int] = {}
 
     def replace(self, scan: int, batch: Iterable[tuple[str, str, Sequence[EntityRecord]]]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from copickfs.index.database import Database
 
-_REMEMBERED_NAMES = 200_000
+_MARKED_EVERY_NS = 86_400 * 10**9
 _INCREMENTAL, _FULL = 1, 2
 
 
@@ -51,7 +51,7 @@ class EntityTable:
     def __init__(self, database: Database, key: str) -> None:
         self.database = database
         self.key = key
-        self._names: dict[str, int] = {}
+        self._marked_ns = 0
 
     def state(self) -> StackState:
         """How far the index is."""
@@ -75,18 +75,36 @@ class EntityTable:
             row = connection.execute(ended, (self.key,)).fetchone()
             return 0 if row is None else int(row[0])
 
-    def begin(self, *, full: bool = False) -> int:
-        """Begin an indexing run, or go on with one that was interrupted; its number."""
+    def mark_used(self) -> None:
+        """Note that the stack is in use, so that `prune_stacks` keeps it: once a day, not for each reader."""
+        now_ns = time.time_ns()
+        if abs(now_ns - self._marked_ns) < _MARKED_EVERY_NS:
+            return
+        with self.database.reading() as connection:
+            row = connection.execute("SELECT used_ns FROM stack WHERE key = ?", (self.key,)).fetchone()
+        if row is None:
+            return
+        if abs(now_ns - row[0]) >= _MARKED_EVERY_NS:
+            with self.database.writing() as connection:
+                connection.execute("UPDATE stack SET used_ns = ? WHERE key = ?", (now_ns, self.key))
+        self._marked_ns = now_ns
+
+    def begin(self, *, full: bool = False) -> tuple[int, bool]:
+        """Begin an indexing run, or go on with one that was interrupted.
+
+        Returns:
+            Its number, and whether it reads all again: one that was begun so goes on so.
+        """
         wanted = _FULL if full else _INCREMENTAL
         with self.database.writing() as connection:
             stack = self._stack(connection)
             under_way = "SELECT scan, is_scanning FROM stack WHERE id = ?"
             scan, kind = connection.execute(under_way, (stack,)).fetchone()
             if kind < wanted:
-                scan += 1
+                scan, kind = scan + 1, wanted
                 started = "UPDATE stack SET scan = ?, is_scanning = ? WHERE id = ?"
-                connection.execute(started, (scan, wanted, stack))
-            return int(scan)
+                connection.execute(started, (scan, kind, stack))
+            return int(scan), kind == _FULL
 
     def done(self, scan: int) -> set[str]:
         """The directories that run ``scan`` has seen already."""
@@ -97,23 +115,22 @@ class EntityTable:
             )
             return {shown(path) for (path,) in rows}
 
-    def current(self) -> int:
-        """The number of the run under way, or else of the last one."""
-        with self.database.reading() as connection:
-            row = connection.execute("SELECT scan FROM stack WHERE key = ?", (self.key,)).fetchone()
-            return 0 if row is None else int(row[0])
-
     def directories(self) -> list[str]:
         """Every directory that is in the index."""
         with self.database.reading() as connection:
             found = "SELECT path FROM directory WHERE stack = ? ORDER BY path"
             return [shown(path) for (path,) in connection.execute(found, (stack_id(connection, self.key),))]
 
-    def stamp(self, directory: str) -> str:
-        """The stamp with which a directory was stored; ``""`` if it was not."""
+    def directories_with(self, layer: str) -> list[str]:
+        """The directories that hold an entity which ``layer`` has."""
         with self.database.reading() as connection:
-            row = self._directory(connection, directory)
-            return "" if row is None else str(row[1])
+            found = (
+                "SELECT path FROM directory WHERE stack = ? AND id IN (SELECT directory FROM entity"
+                " WHERE layers IN (SELECT id FROM name WHERE typeof(text) = 'text'"
+                " AND instr('/' || text || '/', ?)))"
+            )
+            values = (stack_id(connection, self.key), f"/{layer}/")
+            return [shown(path) for (path,) in connection.execute(found, values)]
 
     def known(self, directory: str) -> tuple[str, Mapping[str, EntityRecord]]:
         """The stamp of a directory (``""`` if it is not in the index) and its records by name.
@@ -133,13 +150,7 @@ class EntityTable:
             batch: Each directory with its stamp and its records; of one that comes twice the last counts.
         """
         with self.database.writing() as connection:
-            try:
-                EntityChange(connection, self._stack(connection), self._names).replace(scan, batch)
-            except BaseException:
-                self._names.clear()  # some may have been made in the transaction that is undone
-                raise
-        if len(self._names) > _REMEMBERED_NAMES:
-            self._names.clear()
+            EntityChange(connection, self._stack(connection)).replace(scan, batch)
 
     def touch(self, scan: int, directories: Sequence[str]) -> None:
         """Run ``scan`` has seen these directories, and found them unchanged."""
@@ -163,7 +174,7 @@ class EntityTable:
                 " OR (path > ? AND path < ?) OR (path > ? AND path < ?))",
                 (stack, stored(text), raw, stored(f"{text}/"), stored(f"{text}0"), raw + b"/", raw + b"0"),
             ).fetchall()
-            EntityChange(connection, stack, self._names).remove(number for (number,) in rows)
+            EntityChange(connection, stack).remove(number for (number,) in rows)
 
     def finish(self, scan: int) -> None:
         """Run ``scan`` is whole: what it has not seen is forgotten."""
@@ -171,7 +182,7 @@ class EntityTable:
             stack = self._stack(connection)
             unseen = "SELECT id FROM directory WHERE stack = ? AND scan < ?"
             rows = connection.execute(unseen, (stack, scan)).fetchall()
-            EntityChange(connection, stack, self._names).remove(number for (number,) in rows)
+            EntityChange(connection, stack).remove(number for (number,) in rows)
             ended = "UPDATE stack SET is_scanning = 0, scanned_ns = ? WHERE id = ? AND scan = ?"
             connection.execute(ended, (time.time_ns(), stack, scan))
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from copickfs.errors import IndexUnavailable
 from copickfs.index.database import BUSY_S, Database
+from copickfs.index.faults import LOCKED, unavailable
 from copickfs.index.schema import APPLICATION_ID, MIGRATIONS, TABLES, VERSION
+from copickfs.index.setaside import require_database, set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,30 +23,30 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 OPEN_BUSY_S = 2.0
-"""How long opening waits for another process: a mount waits for it."""
+"""How long opening waits for other processes, all in all: a mount waits for it."""
 
 _POLL_S = 0.02
-_COMPANIONS = ("", "-wal", "-shm")
 
 
 def open_database(path: Path, *, busy_s: float = BUSY_S) -> Database:
     """Open the index at ``path``, made if it is not there.
 
-    A file that is damaged, no database, or of an older version that cannot be brought up to date is
-    renamed to ``<name>.damaged`` (or ``.old``) and made anew, with a WARNING. One of a newer version, or
-    another program's, is left alone, and a database beside it is used.
+    A database that is damaged, or of an older version that cannot be brought up to date, is renamed to
+    ``<name>.damaged`` (or ``.old``; see `set_aside`) and made anew, with a WARNING. One of a newer version,
+    or another program's, is left alone, and a database beside it is used.
 
     Raises:
-        IndexUnavailable: It cannot be made, read or written, or another process keeps it locked.
+        IndexUnavailable: It cannot be made, read or written, another process keeps it locked, or the
+            file was never a database.
     """
+    deadline_s = time.monotonic() + OPEN_BUSY_S
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _turn(path):
-            return _opened(path, busy_s)
-    except OSError as error:
-        raise IndexUnavailable(f"{error.filename or path}: {error.strerror}") from error
-    except sqlite3.Error as error:
-        raise IndexUnavailable(f"{path}: {error}") from error
+        require_database(path)
+        with _turn(path, deadline_s):
+            return _opened(path, busy_s, deadline_s)
+    except (OSError, sqlite3.Error) as error:
+        raise unavailable(path, error) from error
 
 
 def in_memory() -> Database:
@@ -55,14 +57,14 @@ def in_memory() -> Database:
     return database
 
 
-def _opened(path: Path, busy_s: float) -> Database:
+def _opened(path: Path, busy_s: float, deadline_s: float) -> Database:
     try:
-        state = _state(path)
+        state = _state(path, deadline_s)
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):  # locked, no permission, no room
             raise
-        _set_aside(path, "damaged", str(error))
-        state = _state(path)
+        set_aside(path, "damaged", str(error))
+        state = _state(path, deadline_s)
     if state == "foreign":
         beside = path.with_name(f"{path.name}.v{VERSION}")
         _log.warning(
@@ -70,24 +72,27 @@ def _opened(path: Path, busy_s: float) -> Database:
             path, beside.name,
         )  # fmt: skip
         path = beside
-        if _state(path) == "foreign":
+        if _state(path, deadline_s) == "foreign":
             raise IndexUnavailable(f"{path}: is of another program, too; name another 'db_path'")
     elif state == "old":
-        _set_aside(path, "old", "it is of an older version")
-        _state(path)
+        set_aside(path, "old", "it is of an older version")
+        _state(path, deadline_s)
     return Database(path, busy_s=busy_s)
 
 
-def _state(path: Path) -> str:
+def _state(path: Path, deadline_s: float) -> str:
     """Make the tables where there are none: ``"sound"``, ``"old"`` or ``"foreign"``."""
     os.close(
         os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     )  # what credentials may list is nobody else's business
-    connection = sqlite3.connect(str(path), timeout=OPEN_BUSY_S, isolation_level=None)
+    connection = sqlite3.connect(str(path), isolation_level=None)
     try:
+        _wait_until(deadline_s, connection)
         if _is_foreign(connection):
             return "foreign"
+        _wait_until(deadline_s, connection)
         connection.execute("PRAGMA journal_mode = WAL")
+        _wait_until(deadline_s, connection)
         connection.execute("BEGIN IMMEDIATE")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if _is_empty(connection) and not version:
@@ -98,6 +103,12 @@ def _state(path: Path) -> str:
         return "sound"
     finally:
         connection.close()
+
+
+def _wait_until(deadline_s: float, connection: sqlite3.Connection) -> None:
+    """The next statement waits for other processes as long as there is time."""
+    left_ms = max(0, int((deadline_s - time.monotonic()) * 1000))
+    connection.execute(f"PRAGMA busy_timeout = {left_ms}")
 
 
 def _is_foreign(connection: sqlite3.Connection) -> bool:
@@ -141,15 +152,6 @@ def _execute_all(connection: sqlite3.Connection, statements: str) -> None:
             pending = ""
 
 
-def _set_aside(path: Path, suffix: str, reason: str) -> None:
-    kept = path.with_name(f"{path.name}.{suffix}")
-    for companion in _COMPANIONS:
-        with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + companion).replace(kept.with_name(kept.name + companion))
-    _log.warning("the index %s cannot be used (%s): it is made anew; the file is kept as %s",
-                 path, reason, kept.name)  # fmt: skip
-
-
 def rebuild(database: Database) -> None:
     """Make a database anew that SQLite has found damaged, or that is gone; the object stays.
 
@@ -158,16 +160,17 @@ def rebuild(database: Database) -> None:
     Raises:
         IndexUnavailable: As `open_database`.
     """
-    assert database.path is not None  # noqa: S101 -- nothing is read from a disk otherwise
+    path = database.path
+    assert path is not None  # noqa: S101 -- nothing is read from a disk otherwise
+    deadline_s = time.monotonic() + BUSY_S
     try:
-        with _turn(database.path):
-            if not _is_sound(database.path):
-                _set_aside(database.path, "damaged", "SQLite's check has failed")
-            _state(database.path)
-    except OSError as error:
-        raise IndexUnavailable(f"{error.filename or database.path}: {error.strerror}") from error
-    except sqlite3.Error as error:
-        raise IndexUnavailable(f"{database.path}: {error}") from error
+        require_database(path)
+        with _turn(path, deadline_s):
+            if not _is_sound(path):
+                set_aside(path, "damaged", "SQLite's check has failed")
+            _state(path, deadline_s)
+    except (OSError, sqlite3.Error) as error:
+        raise unavailable(path, error) from error
     database.renew()
 
 
@@ -181,18 +184,17 @@ def _is_sound(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _turn(path: Path) -> Iterator[None]:
+def _turn(path: Path, deadline_s: float) -> Iterator[None]:
     """Only one process at a time makes, migrates or sets aside a database."""
     descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        deadline_s = time.monotonic() + BUSY_S
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline_s:
-                    raise IndexUnavailable(f"{path}.lock: another process keeps it locked") from None
+                    raise IndexUnavailable(f"{path}.lock: {LOCKED}") from None
                 time.sleep(_POLL_S)
         yield
     finally:

@@ -16,7 +16,7 @@ CREATE TABLE stack (
     scan INTEGER NOT NULL DEFAULT 0,          -- number of the indexing run under way, or of the last one
     is_scanning INTEGER NOT NULL DEFAULT 0,   -- that run has not ended; 2: it reads all again
     scanned_ns INTEGER NOT NULL DEFAULT 0,    -- when the last whole run ended, ns since the epoch; 0: never
-    used_ns INTEGER NOT NULL DEFAULT 0        -- when it was opened last
+    used_ns INTEGER NOT NULL DEFAULT 0        -- when it was opened last, to a day
 );
 
 -- A directory of a merged tree that holds entities.

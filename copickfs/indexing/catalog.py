@@ -6,15 +6,15 @@ answers are the same.
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from copickfs.entities import EntityType
-from copickfs.errors import IndexUnavailable, UserError
-from copickfs.index import Criteria, EntityTable, Queries, in_memory, rebuild
+from copickfs.errors import IndexUnavailable
+from copickfs.index import EntityTable, Queries, in_memory, prune_names, prune_stacks, rebuild
 from copickfs.indexing.crawl import Crawler, Summary
+from copickfs.indexing.criteria import criteria_of, types_of
 
 if TYPE_CHECKING:
     import threading
@@ -69,7 +69,7 @@ class Catalog:
             For each kind that was asked for, its entities in the order of their paths.
 
         Raises:
-            UserError: A criterion, or a kind of entities, is not known.
+            UserError: See `criteria_of`.
         """
         wanted = criteria_of(**criteria)
         return self._answered(lambda queries: queries.find(wanted))
@@ -112,13 +112,25 @@ class Catalog:
         if self.crawler is None or self.database is None:
             raise IndexUnavailable("there is no index")
         crawl = partial(self.crawler.crawl, full=full, layer=layer, progress=progress, stop=stop)
+        self.mark_used()
         try:
-            return crawl()
+            summary = crawl()
         except IndexUnavailable:
             if not self.database.is_damaged:
                 raise
-        rebuild(self.database)
-        return crawl()
+            rebuild(self.database)
+            summary = crawl()
+        is_over = (lambda: False) if stop is None else stop.is_set
+        with contextlib.suppress(IndexUnavailable):  # the next run does it
+            prune_stacks(self.database, is_over)
+            prune_names(self.database, is_over)
+        return summary
+
+    def mark_used(self) -> None:
+        """Note that somebody uses the index, so that it is kept; nothing if that cannot be noted now."""
+        with contextlib.suppress(IndexUnavailable):
+            if self.table is not None:
+                self.table.mark_used()
 
     def changed(self, path: str) -> None:
         """What is at ``path`` of the tree has changed: look at it now."""
@@ -150,24 +162,3 @@ class Catalog:
         database = in_memory()
         self.skipped = Crawler(self.view, EntityTable(database, _IN_MEMORY)).crawl().skipped
         return ask(Queries(database, _IN_MEMORY))
-
-
-def criteria_of(**criteria: Any) -> Criteria:
-    """The criteria of a question. Raises `UserError` for one that is not known."""
-    known = [field.name for field in dataclasses.fields(Criteria)]
-    for name in criteria:
-        if name not in known:
-            raise UserError(f"{name!r} is nothing that entities are found by; there are: {', '.join(known)}")
-    kinds = criteria.pop("type", None)
-    if kinds is not None:
-        kinds = types_of([kinds] if isinstance(kinds, str) else kinds)
-    return Criteria(type=kinds, **criteria)
-
-
-def types_of(words: Collection[str]) -> list[EntityType]:
-    """The kinds of entities that some words stand for. Raises `UserError`."""
-    try:
-        return [EntityType.named(word) for word in words]
-    except KeyError as error:
-        there_are = ", ".join(kind.plural for kind in EntityType)
-        raise UserError(f"{error.args[0]!r} is no kind of entities; there are: {there_are}") from None

@@ -63,15 +63,17 @@ class Crawler:
         reach, the crawl is not whole, and the next one goes on with it.
 
         Args:
-            full: Read all metadata again, whatever is known of it.
-            layer: Look only where the layer of this name contributes; the crawl is not whole then.
+            full: Read all metadata again, whatever is known of it; so does a run that goes on with one
+                which was to.
+            layer: Look only where the layer of this name contributes, or has done so; the crawl is not
+                whole then.
             progress: Called with the number of entities, of all runs, and of those that are done.
             stop: Give up once it is set; what was found so far is kept.
         """
         begun_s = time.monotonic()
         stop = stop or threading.Event()
         with self._lock:
-            scan = OUTSIDE if layer is not None else self._records.begin(full=full)
+            scan, full = (OUTSIDE, full) if layer is not None else self._records.begin(full=full)
             walk = Walk(self._view, self._records, self._looker, scan, stop, full=full, layer=layer)
             if scan != OUTSIDE and not self._looks_again:
                 walk.go_on(self._records.done(scan))

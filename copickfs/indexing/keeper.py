@@ -42,7 +42,6 @@ _LONGEST_REST_S = 0.2
 _BUSY_S = 2.0
 """How long the mount counts as used after a request: one may be a long listing."""
 
-
 _MOST_CHANGES = 20_000
 _MANY_DIRECTORIES = 2_000
 """Where there are more, another process looks at everything."""
@@ -61,7 +60,7 @@ class Keeper:
     Args:
         catalog: The index; one with a database.
         runner: Makes whole runs in another process.
-        interval_s: Time between two of them; None: only what is asked for.
+        interval_s: Time between two of them; None: none is made that nobody asks for.
         first_s: How long after the start the first one is made, if it is due.
         served: How many requests the mount has answered so far.
     """
@@ -85,6 +84,7 @@ class Keeper:
         self._served = served
         self._served_before = 0
         self._wants_run = False
+        self._is_behind = False
         self._busy_until_s = 0.0
         self._news = threading.Condition()
         self._changed: dict[str, None] = {}
@@ -117,11 +117,9 @@ class Keeper:
             self._news.notify_all()
 
     def settle(self, timeout_s: float) -> bool:
-        """Wait until what was heard so far is in the index; False if it is not in time."""
+        """Wait until what was heard so far is in the index; False if it is not, or not in time."""
         with self._news:
-            return self._news.wait_for(
-                lambda: self._closed or not (self._changed or self._is_looking), timeout_s
-            )
+            return self._news.wait_for(self._is_at_rest, timeout_s) and not self._is_behind
 
     def close(self) -> None:
         """End the thread, and a run that is under way: the next one goes on from there. Idempotent."""
@@ -144,6 +142,10 @@ class Keeper:
                 "pending": len(self._changed) + len(self._unseen),
                 "message": self._fault,
             }
+
+    def _is_at_rest(self) -> bool:
+        awaits_run = self._is_behind and (self._wants_run or self._runner.is_running)
+        return self._closed or not (self._changed or self._is_looking or awaits_run)
 
     def _run(self) -> None:
         self._guarded(self._begin)
@@ -192,14 +194,18 @@ class Keeper:
             _log.warning("the index is not up to date: %s; the mount goes on without it", error)
         self._fault = str(error)
         self._unseen.clear()
-        self._next_run_s = time.monotonic() + _RETRY_S  # what was heard is lost: a run finds it
+        self._plan_run(_RETRY_S)  # what was heard is lost: a run finds it
         if database is not None and database.is_damaged and database.path is not None:
             try:
                 rebuild(database)
             except IndexUnavailable as again:
                 self._fault = str(again)
             else:
-                self._next_run_s = time.monotonic()
+                self._plan_run(0.0)
+
+    def _plan_run(self, in_s: float) -> None:
+        if self._interval_s is not None:
+            self._next_run_s = time.monotonic() + in_s
 
     def _begin(self) -> None:
         database = self._catalog.database
@@ -211,14 +217,13 @@ class Keeper:
         self._see_again()
         if self._interval_s is not None:
             age_s = (time.time_ns() - self._scanned_ns) / 1e9 if self._scanned_ns else self._interval_s
-            due_s = max(self._first_s, self._interval_s - max(0.0, age_s))
-            self._next_run_s = time.monotonic() + due_s
+            self._plan_run(max(self._first_s, self._interval_s - max(0.0, age_s)))
 
     def _work(self, changed: list[str]) -> None:
         self._follow_file()
+        self._catalog.mark_used()
         if "" in changed and len(self._table.directories()) > _MANY_DIRECTORIES:
-            self._wants_run = self._runner.is_running  # it may be past what has changed already
-            self._runner.start()
+            self._look_at_all()
         elif changed:
             self._try_again(self._crawler.refresh(*changed))
         deadline_s = time.monotonic() + _LONGEST_STEP_S
@@ -232,6 +237,7 @@ class Keeper:
             self._ended()
         elif self._table.scanned_ns() != self._scanned_ns:  # somebody else has made a run
             self._fault = ""
+            self._is_behind = self._is_behind and self._runner.is_running
             self._read_state()
             self._see_again()
         elif self._next_run_s is not None and time.monotonic() >= self._next_run_s:
@@ -247,7 +253,16 @@ class Keeper:
         self._read_state()
         self._see_again()
         if not self._scanned_ns:
-            self._next_run_s = time.monotonic()
+            self._plan_run(0.0)
+
+    def _look_at_all(self) -> None:
+        """Anything may have changed: a run of another process is to find it."""
+        self._is_behind = True
+        if self._interval_s is None:
+            self._fault = "some changes were missed; to find them: copickfs index"
+            return
+        self._wants_run = self._runner.is_running  # it may be past what has changed already
+        self._runner.start()
 
     def _rest(self, worked_s: float) -> None:
         now_s, served = time.monotonic(), self._served()
@@ -263,13 +278,15 @@ class Keeper:
 
     def _ended(self) -> None:
         """A whole run has come to its end, or was given up."""
-        if self._interval_s is not None:
-            self._next_run_s = time.monotonic() + self._interval_s
+        self._plan_run(self._interval_s or 0.0)
+        fault = self._runner.fault
         if self._wants_run:
+            self._runner.start()
             self._wants_run = False
-            self._next_run_s = time.monotonic()
-        if self._runner.fault:
-            raise IndexUnavailable(self._runner.fault)
+        elif not fault:
+            self._is_behind = False
+        if fault:
+            raise IndexUnavailable(fault)
         self._fault = ""
         self._read_state()
         self._see_again()

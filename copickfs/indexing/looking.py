@@ -25,7 +25,7 @@ _FORMAT = "1"
 
 _BITS = {name: 1 << number for number, name in enumerate(ENTITY_DIRECTORIES)}
 _RUN_DEPTH = 1
-_NOBODY: Mapping[str, list[str]] = {}
+_NOTHING: Mapping[str, list[Entry]] = {}
 
 
 class Look(NamedTuple):
@@ -181,29 +181,34 @@ class Looker:
             return old.version
         return None
 
-    def _shadowed(self, directory: str, lower: Sequence[Layer]) -> Mapping[str, list[str]]:
-        """The names in all layers but the first, with the layers that have them, in order."""
+    def _shadowed(self, directory: str, lower: Sequence[Layer]) -> Mapping[str, list[Entry]]:
+        """What all layers but the first have, by name, in order."""
         if not lower:
-            return _NOBODY
-        found: dict[str, list[str]] = {}
+            return _NOTHING
+        found: dict[str, list[Entry]] = {}
         for layer in lower:
             try:
                 entries = layer.scan(directory)
             except (NotFound, NotADirectory):
                 continue  # gone since the directory was listed
             for entry in entries:
-                found.setdefault(entry[0], []).append(layer.name)
+                found.setdefault(entry[0], []).append(entry)
         return found
 
-    def _layers(self, identity: Identity, entry: Entry, others: Sequence[str]) -> tuple[str, ...]:
-        """The layers that have an entity, where one below the first has the name."""
-        names = dict.fromkeys((entry.layer, *others))
+    def _layers(self, identity: Identity, entry: Entry, others: Sequence[Entry]) -> tuple[str, ...]:
+        """The layers that have an entity, where one below the first has the name: perhaps of another kind."""
+        names = dict.fromkeys(
+            (entry.layer, *(other.layer for other in others if other.is_dir == entry.is_dir))
+        )
         if len(names) > 1:
             try:
                 if identity.type in CONTAINERS:
                     names = dict.fromkeys(layer.name for layer in self._view.members(identity.path)) or names
                 elif self._view.membership.marks.possible:
-                    names = dict.fromkeys(found.layer.name for found in self._view.sources(identity.path))
+                    sources = self._view.sources(identity.path)
+                    names = dict.fromkeys(
+                        found.layer.name for found in sources if found.entry.is_dir == entry.is_dir
+                    )
             except (NotFound, NotADirectory):
                 pass  # gone since the directory was listed
         return tuple(names)

@@ -33,4 +33,6 @@ def open_catalog(
             opened.callback(database.close)
         manager = LayerManager(config, BuildContext(database=database, offline=offline))
         opened.callback(manager.close)
-        yield Catalog(View(manager.get_data_layers()), database, key_of(manager)), manager
+        catalog = Catalog(View(manager.get_data_layers()), database, key_of(manager))
+        catalog.mark_used()
+        yield catalog, manager

@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from copickfs.basedirs import cache_home
 from copickfs.errors import IndexUnavailable
-from copickfs.index import open_database, stack_key
+from copickfs.index import BUSY_S, open_database, stack_key
 from copickfs.layers import mounts
 from copickfs.layers.identity import listing_key
 
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def open_index(config: Any) -> Database:
+def open_index(config: Any, *, busy_s: float = BUSY_S) -> Database:
     """Open the database that a configuration names, or the user's own.
 
     On a network file system SQLite cannot keep several machines apart: there, a database in the
     machine's directory for temporary files is used.
+
+    Args:
+        config: See `copickfs.config.load`.
+        busy_s: How long writers wait for other processes.
 
     Raises:
         IndexUnavailable: It cannot be used; says why.
@@ -37,7 +42,7 @@ def open_index(config: Any) -> Database:
         report("%s is on a network file system, where several machines cannot share an index; "
                "this machine's is %s", path, local)  # fmt: skip
         path = local
-    return open_database(path)
+    return open_database(path, busy_s=busy_s)
 
 
 def key_of(manager: LayerManager) -> str:
@@ -53,7 +58,7 @@ def key_of(manager: LayerManager) -> str:
 
 def _cache_directory() -> Path:
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "copickfs"
+        return cache_home() / "copickfs"
     except RuntimeError:  # no home
         return _local_directory()
 

@@ -25,8 +25,8 @@ class Records(Protocol):
     gets that of the run under way, or of the last.
     """
 
-    def begin(self, *, full: bool) -> int:
-        """The number of the run that begins: a new one, or the interrupted one that goes on."""
+    def begin(self, *, full: bool) -> tuple[int, bool]:
+        """Begin a run, or go on with the interrupted one; its number, and whether it reads all again."""
         ...
 
     def done(self, scan: int) -> set[str]:
@@ -38,6 +38,10 @@ class Records(Protocol):
 
         The records are looked at only where the stamp does not tell enough: they may be read then.
         """
+        ...
+
+    def directories_with(self, layer: str) -> Sequence[str]:
+        """The directories with a record of something that ``layer`` has."""
         ...
 
     def replace(self, scan: int, batch: Sequence[tuple[str, str, Sequence[EntityRecord]]]) -> None:

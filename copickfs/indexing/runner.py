@@ -39,7 +39,7 @@ class Runner:
 
     @property
     def is_running(self) -> bool:
-        """True from `start` until `has_ended` has said so."""
+        """True from `start` until `has_ended` has said so, or it was stopped."""
         return self._process is not None
 
     def start(self) -> None:
@@ -65,7 +65,7 @@ class Runner:
                 os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
 
     def has_ended(self) -> bool:
-        """True once for each run, after its end."""
+        """True once for each run, after its end; not for one that was stopped."""
         with self._lock:
             process = self._process
             if process is None or process.poll() is None:
@@ -94,5 +94,8 @@ class Runner:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stderr is not None:
+        with self._lock:
+            is_asked = self._process is not process  # `has_ended` reads what it has said
+            self._process = None
+        if process.stderr is not None and not is_asked:
             process.stderr.close()

@@ -9,10 +9,11 @@ from copickfs.entities import ENTITY_DIRECTORIES, RUNS_DIRECTORY
 from copickfs.errors import LayerError, NotADirectory, NotFound, Transient
 from copickfs.indexing.metadata import CONTAINERS
 from copickfs.indexing.records import Batch
+from copickfs.paths import split
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from copickfs.indexing.looking import Look, Looker
     from copickfs.indexing.records import Records
@@ -56,7 +57,7 @@ class Walk:
         scan: Number of the run, or `OUTSIDE`.
         stop: Set where the walk is to end.
         full: Read all metadata again.
-        layer: Look only where the layer of this name contributes.
+        layer: Look only where the layer of this name contributes, or has done so.
 
     Attributes:
         batch: What is to be handed over.
@@ -81,6 +82,7 @@ class Walk:
         self._stop = stop
         self._full = full
         self._layer = layer
+        self._had = set() if layer is None else set(_with_those_above(records.directories_with(layer)))
         self._done: set[str] = set()
         self.batch = Batch(records, scan)
         self.summary = Summary()
@@ -145,7 +147,7 @@ class Walk:
     def _look(self, directory: str, *, anyway: bool = False) -> Look | None:
         """Look at a directory; None if it is gone, cannot be read or is none of those to look at."""
         try:
-            if self._layer is not None and not anyway and not self._contributes(directory):
+            if self._layer is not None and not (anyway or self._is_concerned(directory)):
                 return None
             stamp, known = self._records.known(directory)
             look = self._looker.look(directory, stamp, known, full=self._full)
@@ -168,8 +170,11 @@ class Walk:
         self.summary.reads += look.reads
         return look
 
-    def _contributes(self, directory: str) -> bool:
-        return any(member.name == self._layer for member in self._view.members(directory))
+    def _is_concerned(self, directory: str) -> bool:
+        """True if the layer contributes to a directory, or something in it or below it was the layer's."""
+        return directory in self._had or any(
+            member.name == self._layer for member in self._view.members(directory)
+        )
 
     def _known_below(self, directory: str) -> Iterator[str]:
         """A directory, and those below it that are known."""
@@ -181,3 +186,10 @@ class Walk:
                 yield from self._known_below(record.identity.path)
         if directory.count("/") == _RUN_DEPTH:
             yield from (f"{directory}/{name}" for name in ENTITY_DIRECTORIES)
+
+
+def _with_those_above(directories: Iterable[str]) -> Iterator[str]:
+    for directory in directories:
+        yield directory
+        while directory := split(directory)[0]:
+            yield directory

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+from copickfs.basedirs import state_home
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def default_journal_directory() -> Path:
     """Where this user's journals are, unless another place is named."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
-    return state / "copickfs" / "journal"
+    return state_home() / "copickfs" / "journal"
 
 
 def has_pending(journal: Path) -> bool:

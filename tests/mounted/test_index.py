@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,6 +47,9 @@ class Asker:
 
     def index(self, config: Path, *options: str) -> subprocess.CompletedProcess[str]:
         return self._sandbox.run("index", config, *options, check=True)
+
+    def try_index(self, config: Path, *options: str) -> subprocess.CompletedProcess[str]:
+        return self._sandbox.run("index", config, *options)
 
     def without_index(self, config: Path, *options: str) -> list[str]:
         """What is found when all layers are gone through."""
@@ -243,7 +248,11 @@ def entities_in(path: Path) -> int:
 
 
 def damaged(path: Path) -> None:
-    path.write_bytes(b"no database at all" * 1_000)
+    path.write_bytes(b"SQLite format 3\0" + b"no database at all" * 1_000)
+
+
+def notes(path: Path) -> None:
+    path.write_bytes(b"a user's own notes")
 
 
 def newer(path: Path) -> None:
@@ -263,6 +272,7 @@ def a_directory(path: Path) -> None:
     [
         (damaged, "it is made anew"),
         (newer, "is used instead"),
+        (notes, "is left as it is"),
         (a_directory, "the mount goes on without it"),
     ],
 )
@@ -278,6 +288,28 @@ def test_a_database_that_cannot_be_used_is_no_reason_not_to_mount(
     )
     assert message in mount.log()
     assert os.listdir(mountpoint / RUN / "Picks") == ["a_1_ribosome.json"]
+    assert ask.find(mountpoint, "--user", "a") == [f"{RUN}/Picks/a_1_ribosome.json"]
+    if prepare is notes:
+        done = ask.try_index(stack.directory / "config0.json")
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert f"{path}: is no SQLite database" in done.stderr
+        assert path.read_bytes() == b"a user's own notes"
+
+
+def test_a_mount_does_not_wait_for_who_locks_the_index(stack: Stack, mount: Mounter, ask: Asker) -> None:
+    put(stack.low / RUN / "Picks/a_1_ribosome.json", PICKS)
+    path = stack.directory / "index.db"
+    config = configuration(stack.roots, db_config={"config_type": "sqlite_db", "db_path": str(path)})
+    ask.index(mount.config_file(config))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        mount.expect_warning("keeps it locked.*the mount goes on without it")
+        begun_s = time.monotonic()
+        mountpoint = mount(config)
+        assert time.monotonic() - begun_s < 5
+        done = ask.try_index(stack.directory / "config0.json")
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert "another process keeps it locked; try again when that has ended" in done.stderr
     assert ask.find(mountpoint, "--user", "a") == [f"{RUN}/Picks/a_1_ribosome.json"]
 
 
@@ -311,7 +343,9 @@ def test_mistakes_are_told_in_one_line(
 ) -> None:
     for arguments, message in [
         (["find", tmp_path / "nothing.json"], "nothing.json: there is no such configuration file or mount"),
-        (["find", tmp_path], "is not mounted"),
+        (["find", tmp_path], "is not mounted; name a mount point of copickfs, or a configuration file"),
+        (["find", ""], "the empty name is neither a configuration file nor a mount point"),
+        (["search", "", "x"], "the empty name is neither a configuration file nor a mount point"),
         (["find", demo.config, "--type", "cats"], "no kind of entities"),
         (["search", demo.config, "x", "--type", "cats"], "no kind of entities"),
         (["index", demo.config, "--layer", "min"], "no layer 'min'"),

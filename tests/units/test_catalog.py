@@ -8,21 +8,23 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from copickfs.config import load
 from copickfs.errors import AccessDenied, IndexUnavailable
 from copickfs.index import EntityTable, open_database
 from copickfs.indexing import keeper as keeper_module
-from copickfs.indexing import open_catalog
+from copickfs.indexing import open_catalog, open_index
 from copickfs.indexing.keeper import Keeper
 from copickfs.indexing.runner import Runner
 from copickfs.layers.local import LocalLayer
 from tests.entities import picks, run_files
 from tests.overlays import fill
+from tests.sandbox import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    import pytest
 
     from copickfs.index import Database
     from copickfs.indexing import Catalog
@@ -91,6 +93,16 @@ def test_a_run_that_the_command_refuses_is_a_fault(tmp_path: Path, monkeypatch: 
     (tmp_path / "cache").write_text("no directory")
     runner.start()
     assert "the index cannot be used" in ended(runner).fault
+
+
+def test_a_run_that_was_stopped_is_not_asked_how_it_ended(tmp_path: Path) -> None:
+    runner = Runner(str(tmp_path / "nothing.json"))
+    runner.start()
+    runner.stop()
+    assert not runner.is_running
+    assert not runner.has_ended()
+    runner.start()
+    assert not runner.is_running
 
 
 def damage(path: Path) -> None:
@@ -188,3 +200,65 @@ def test_a_keeper_follows_a_database_that_was_removed(tmp_path: Path) -> None:
             keeper.heard("ExperimentRuns/A/Picks/late_1_ribosome.json")
             assert keeper.settle(5)
             assert other.find_objects(user="late")["picks"]
+
+
+@contextlib.contextmanager
+def kept(tmp_path: Path, interval_s: float | None) -> Iterator[tuple[Catalog, Keeper]]:
+    """A configuration that is indexed, and its keeper."""
+    config = configured(tmp_path)
+    with open_catalog(load(config), open_index(load(config))) as (catalog, manager):
+        manager.connect_layers()
+        catalog.index()
+        with contextlib.closing(Keeper(catalog, Runner(str(config)), interval_s, 3600)) as keeper:
+            keeper.start()
+            yield catalog, keeper
+
+
+@pytest.fixture
+def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few directories count as so many that another process looks at all of them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(keeper_module, "_MANY_DIRECTORIES", 0)
+
+
+@pytest.mark.usefixtures("many")
+def test_settling_waits_for_the_run_that_finds_what_was_missed(tmp_path: Path) -> None:
+    with kept(tmp_path, 3600) as (catalog, keeper):
+        for number in range(2):
+            late = f"late{number}"
+            fill(tmp_path / "lab", {f"ExperimentRuns/A/Picks/{late}_1_ribosome.json": picks(2)})
+            keeper.heard("")
+            assert not keeper.settle(0.2)
+            keeper.heard("")  # while a run is under way, which may be past it
+            fill(tmp_path / "lab", {f"ExperimentRuns/A/Picks/{late}_2_ribosome.json": picks(2)})
+            assert keeper.settle(30)
+            assert len(catalog.find_objects(user=late)["picks"]) == 2
+
+
+def unavailable(*_paths: str) -> list[str]:
+    raise IndexUnavailable("no room")
+
+
+@pytest.mark.usefixtures("many")
+def test_who_has_turned_runs_off_gets_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "_RETRY_S", 0.0)
+    started: list[Runner] = []
+    monkeypatch.setattr(Runner, "start", started.append)
+    with kept(tmp_path, None) as (catalog, keeper):
+        assert catalog.database is not None
+        keeper.heard("")
+        wait_until(lambda: "to find them: copickfs index" in keeper.document()["message"])
+        assert not keeper.settle(5)
+        catalog.index()
+        wait_until(lambda: keeper.settle(5), what="somebody's run")
+        path = catalog.database.path
+        assert path is not None
+        path.unlink()
+        wait_until(path.exists, what="the index made anew")
+        for is_damaged in (False, True):
+            catalog.database.is_damaged = is_damaged
+            monkeypatch.setattr(catalog.crawler, "refresh", unavailable)
+            keeper.heard(PICKS)
+            wait_until(lambda: keeper.document()["message"] == "no room")
+            time.sleep(0.2)
+    assert started == []

@@ -29,6 +29,8 @@ from tests.overlays import OWNER, Stack, fill
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from copickfs.entities import EntityRecord
+
 RUN = "ExperimentRuns/A"
 TOMOGRAM = f"{RUN}/VoxelSpacing10.000/wbp.zarr"
 PICKS = f"{RUN}/Picks/u_s_ribosome.json"
@@ -176,6 +178,21 @@ def test_a_file_over_a_directory_hides_what_is_below() -> None:
     assert layers["ExperimentRuns/C"] == ("c",)
 
 
+def test_what_is_of_another_kind_is_no_layers_entity() -> None:
+    tree = Crawled(
+        {PICKS: picks(1), f"{TOMOGRAM}/.zarray": array(1)},
+        {f"{PICKS}/x": b"", TOMOGRAM: b"a file"},
+        {PICKS: picks(2), f"{TOMOGRAM}/.zarray": array(2)},
+    )
+    tree.crawler.crawl()
+    assert tree.records.layers()[PICKS] == ("a", "c")
+    assert tree.records.layers()[TOMOGRAM] == ("a", "c")
+    tree.layers[0].remove(PICKS)
+    tree.layers[0].remove(TOMOGRAM)
+    tree.crawler.crawl()
+    assert not {PICKS, TOMOGRAM} & tree.records.all().keys()
+
+
 @pytest.fixture
 def stack(tmp_path: Path) -> Stack:
     """A write layer ``mine`` over ``lab``."""
@@ -201,6 +218,22 @@ def test_what_is_hidden_by_marks(stack: Stack) -> None:
         assert records.layers()[f"{RUN}/Filaments/u_s_actin.json"] == ("mine", "lab")
         assert records.layers()[RUN] == ("mine", "lab")
         assert records.kept == fresh(stack.view)
+
+
+def test_what_is_of_another_kind_where_marks_are_possible(tmp_path: Path) -> None:
+    lower = {f"{PICKS}/x": b"", TOMOGRAM: b"a file"}
+    with Stack([fill(tmp_path / "mine", {}), fill(tmp_path / "lab", lower)]) as stack:
+        stack.writer.create("x", 0o644, OWNER)[0].close()
+        fill(tmp_path / "mine", {PICKS: picks(1), f"{TOMOGRAM}/.zarray": array(1)})
+        layers = {path: record.layers for path, record in records_of(stack).items()}
+        assert layers[PICKS] == ("mine",)
+        assert layers[TOMOGRAM] == ("mine",)
+
+
+def records_of(stack: Stack) -> dict[str, EntityRecord]:
+    records = DictRecords()
+    Crawler(stack.view, records).crawl()
+    return records.all()
 
 
 def test_an_opaque_directory(stack: Stack) -> None:
@@ -285,6 +318,23 @@ def test_a_stopped_crawl_goes_on() -> None:
     ]
     tree.assert_right()
     assert Crawler(tree.view, tree.records).crawl().directories == 26
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_stopped_crawl_that_reads_all_again_goes_on_so() -> None:
+    tree = Crawled(project(("A", "B", "C", "D")))
+    tree.crawler.crawl()
+    stop = threading.Event()
+
+    def progress(_entities: int, _runs: int, done: int) -> None:
+        if done == 2:
+            stop.set()
+
+    assert tree.crawler.crawl(full=True, progress=progress, stop=stop).reads == 11
+    assert Crawler(tree.view, tree.records).crawl().reads == 11, (
+        "of the two runs that are left, and of Objects"
+    )
+    assert Crawler(tree.view, tree.records).crawl().reads == 0
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -381,6 +431,24 @@ def test_one_layer() -> None:
     assert "ExperimentRuns/B/Picks/x_y_z.json" not in tree.records.all()
     assert tree.crawler.crawl(layer="a", full=True).reads == 1
     assert tree.crawler.crawl().is_whole
+    tree.assert_right()
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize(
+    "lost", [RUN, f"{RUN}/Picks", f"{RUN}/VoxelSpacing10.000", "ExperimentRuns", TOMOGRAM]
+)
+def test_what_one_layer_has_lost_where_another_has_the_run(lost: str) -> None:
+    theirs = {
+        f"{RUN}/Picks/x_y_z.json": picks(1),
+        f"{RUN}/Meshes/x_y_z.glb": b"",
+        "Objects/x.zarr/.zarray": array(1),
+    }
+    tree = Crawled(theirs, {**run_files("A", "denoised"), **run_files("A")})
+    tree.layers[0].put(f"{RUN}/VoxelSpacing10.000/denoised.zarr/.zarray", array(1))
+    tree.crawler.crawl()
+    tree.layers[1].remove(lost)
+    tree.crawler.crawl(layer="b")
     tree.assert_right()
 
 

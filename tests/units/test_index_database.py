@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import sqlite3
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -152,22 +154,74 @@ def test_a_killed_writer_leaves_a_sound_database(path: Path, database: Database)
     assert database.problems() == []
 
 
-@pytest.mark.parametrize("size", [0, 10, 5_000])
-def test_a_file_that_is_no_database_is_set_aside(
-    path: Path, caplog: pytest.LogCaptureFixture, size: int
+HEAD = b"SQLite format 3\0"
+
+
+@pytest.mark.parametrize("content", [HEAD + b"garbage" * 5_000, HEAD[:9], HEAD, bytes(9), bytes(3 << 20)])
+def test_what_may_be_left_of_an_index_is_set_aside(
+    path: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     path.parent.mkdir()
-    path.write_bytes(b"garbage" * size)
+    path.write_bytes(content)
     opened = open_database(path)
     put(opened, "a")
     opened.close()
-    if size:
-        assert path.with_name("index.db.damaged").read_bytes() == b"garbage" * size
-        (message,) = messages(caplog)
-        assert str(path) in message
-        assert "made anew" in message
-    else:
-        assert messages(caplog) == []
+    assert path.with_name("index.db.damaged").read_bytes() == content
+    (message,) = messages(caplog)
+    assert str(path) in message
+    assert "made anew" in message
+
+
+def test_an_empty_file_becomes_an_index(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    open_database(path).close()
+    assert path.read_bytes().startswith(HEAD)
+    assert messages(caplog) == []
+
+
+@pytest.mark.parametrize("content", [b"a", b"notes" * 10, b"garbage" * 5_000, bytes(2 << 20) + b"x"])
+def test_a_file_that_was_never_a_database_is_left_alone(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(IndexUnavailable, match="is no SQLite database, and is left as it is; name another"):
+        open_database(path)
+    assert os.listdir(path.parent) == ["index.db"]
+    assert path.read_bytes() == content
+
+
+def test_what_is_no_file_is_left_alone(path: Path) -> None:
+    path.mkdir(parents=True)
+    for place in (path, path.with_name("pipe")):
+        if place != path:
+            os.mkfifo(place)
+        with pytest.raises(IndexUnavailable, match="is no SQLite database"):
+            open_database(place)
+    assert sorted(os.listdir(path.parent)) == ["index.db", "pipe"]
+
+
+def test_a_file_that_takes_the_place_of_an_index_in_use_is_left_alone(path: Path, database: Database) -> None:
+    path.rename(path.with_name("before"))
+    path.write_bytes(b"notes")
+    assert database.is_replaced
+    with pytest.raises(IndexUnavailable, match="is left as it is"):
+        rebuild(database)
+    assert path.read_bytes() == b"notes"
+
+
+def test_what_was_set_aside_is_never_overwritten(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    kept = [f"index.db.damaged{suffix}" for suffix in ("", ".2", ".3", ".4", ".5")]
+    for number in range(len(kept)):
+        path.write_bytes(HEAD + b"%d" % number)
+        open_database(path).close()
+    for number, name in enumerate(kept):
+        assert path.with_name(name).read_bytes() == HEAD + b"%d" % number
+    assert len(messages(caplog)) == len(kept)
+    path.write_bytes(HEAD + b"one more")
+    with pytest.raises(IndexUnavailable, match=r"then remove index.db.damaged to index.db.damaged.5"):
+        open_database(path)
+    assert path.read_bytes() == HEAD + b"one more"
 
 
 def test_a_database_that_is_damaged_while_it_is_used_is_made_anew(
@@ -263,6 +317,25 @@ def test_a_locked_database_is_unavailable_and_harms_nothing(
     quick.close()
 
 
+@pytest.mark.parametrize("lock", ["flock", "write", "exclusive"])
+def test_opening_waits_two_seconds_at_most(path: Path, database: Database, lock: str) -> None:
+    put(database, "a")
+    with contextlib.ExitStack() as locked:
+        if lock == "flock":
+            file = locked.enter_context(path.with_name("index.db.lock").open("wb"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        else:
+            locker = locked.enter_context(contextlib.closing(sqlite3.connect(path, isolation_level=None)))
+            if lock == "exclusive":
+                database.close()
+                locker.execute("PRAGMA locking_mode = EXCLUSIVE")
+            locker.execute("BEGIN EXCLUSIVE")
+        begun_s = time.monotonic()
+        with pytest.raises(IndexUnavailable, match="another process keeps it locked; try again when"):
+            open_database(path)
+        assert 1.5 < time.monotonic() - begun_s < 3
+
+
 @needs_root
 def test_a_full_disk_is_unavailable_and_keeps_what_there_was(tmp_path: Path) -> None:
     small = tmp_path / "small"
@@ -271,7 +344,7 @@ def test_a_full_disk_is_unavailable_and_keeps_what_there_was(tmp_path: Path) -> 
     try:
         opened = open_database(small / "index.db")
         put(opened, "a")
-        with pytest.raises(IndexUnavailable, match="full"):
+        with pytest.raises(IndexUnavailable, match="full; make room"):
             put(opened, *(f"{number:0500}" for number in range(20_000)))
         assert names_in(opened) == ["a"]
         assert not opened.is_damaged
@@ -288,7 +361,7 @@ def test_a_read_only_disk_is_unavailable(tmp_path: Path) -> None:
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)], check=True)
     try:
-        with pytest.raises(IndexUnavailable, match="Read-only"):
+        with pytest.raises(IndexUnavailable, match="file system; make it writable, or name another file by"):
             open_database(place / "index.db")
     finally:
         subprocess.run(["umount", str(place)], check=True)
@@ -302,6 +375,41 @@ def test_a_closed_database_is_unavailable(database: Database) -> None:
         put(database, "a")
 
 
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1e9) SELECT max(i) FROM n"
+
+
+def work_long(database: Database, use: str, begun: threading.Event) -> None:
+    with getattr(database, use)() as connection:
+        if use == "writing":
+            connection.execute("INSERT INTO name (text) VALUES ('half')")
+        begun.set()
+        connection.execute(SLOW).fetchall()
+
+
+@pytest.mark.parametrize("use", ["reading", "writing"])
+def test_closing_ends_what_is_being_done_and_harms_nothing(path: Path, database: Database, use: str) -> None:
+    put(database, "a")
+    begun = threading.Event()
+    said: list[str] = []
+
+    def work() -> None:
+        with pytest.raises(IndexUnavailable) as caught:
+            work_long(database, use, begun)
+        said.append(str(caught.value))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(5)
+    time.sleep(0.05)
+    database.close()
+    thread.join(5)
+    assert said == [f"{path}: interrupted"]
+    assert not os.path.exists(f"{path}-wal"), "the last connection is closed by who has used it"
+    again = open_database(path)
+    assert names_in(again) == ["a"]
+    again.close()
+
+
 def test_the_tables_are_ours(database: Database) -> None:
     with database.reading() as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
@@ -313,7 +421,7 @@ def test_a_file_that_was_removed_or_replaced_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "index.db"
     database = open_database(path)
     table = EntityTable(database, "k")
-    table.finish(table.begin())
+    table.finish(table.begin()[0])
     assert not database.is_replaced
     for companion in ("", "-wal", "-shm"):
         path.with_name(path.name + companion).unlink(missing_ok=True)
@@ -322,7 +430,7 @@ def test_a_file_that_was_removed_or_replaced_is_noticed(tmp_path: Path) -> None:
     rebuild(database)
     assert not database.is_replaced
     assert table.scanned_ns() == 0
-    table.finish(table.begin())
+    table.finish(table.begin()[0])
     assert EntityTable(other, "k").scanned_ns() > 0
     other.close()
     database.close()

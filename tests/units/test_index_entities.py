@@ -63,7 +63,7 @@ def table(database: Database) -> EntityTable:
     made = EntityTable(database, "a stack")
     records = [record(path) for path in PICKS + VOLUMES]
     records += [record(path, "mine", "lab") for path in sorted(SHELVED)]
-    scan = made.begin()
+    scan = made.begin()[0]
     made.replace(scan, batch_of(records))
     made.finish(scan)
     return made
@@ -87,9 +87,8 @@ def test_what_is_stored_is_read_back(table: EntityTable) -> None:
         version="v", detail={"shape": [1, 2, 3], "voxel_size": 10.0},
     )  # fmt: skip
     directory = f"{RUNS}/TS_001/VoxelSpacing10.000"
-    table.replace(table.current(), [(directory, "a stamp", [kept])])
+    table.replace(0, [(directory, "a stamp", [kept])])
     assert table.known(directory) == ("a stamp", {"wbp.zarr": kept})
-    assert table.stamp(directory) == "a stamp"
     assert table.known(f"{RUNS}/nothing") == ("", {})
     answer = Queries(table.database, table.key).find(Criteria(type=[EntityType.TOMOGRAM], name="wbp"))
     assert answer["tomograms"][0] == kept
@@ -114,6 +113,13 @@ def test_criteria(table: EntityTable) -> None:
     assert found(table, user="'; DROP TABLE entity; --") == []
     assert found(table, user="") == found(table, user="", type=None) != []
     assert set(Queries(table.database, table.key).find(Criteria())) == {kind.plural for kind in EntityType}
+
+
+def test_the_directories_in_which_a_layer_has_something(table: EntityTable) -> None:
+    assert table.directories_with("mine") == [RUNS]
+    assert sorted(table.directories_with("lab")) == table.directories()
+    assert table.directories_with("min") == table.directories_with("mine/lab ") == []
+    assert EntityTable(table.database, "another stack").directories_with("lab") == []
 
 
 def test_words(table: EntityTable) -> None:
@@ -150,7 +156,7 @@ def test_hostile_text_is_data(table: EntityTable, text: str) -> None:
 def test_names_that_are_not_utf8(table: EntityTable) -> None:
     odd = f"{RUNS}/TS_\udcff/Picks/al\udc80ce_1_x.json"
     run = f"{RUNS}/TS_\udcff"
-    scan = table.begin()
+    scan = table.begin()[0]
     table.replace(scan, batch_of([record(odd), record(run)]))
     assert found(table, run="TS_\udcff") == [run, odd]
     assert found(table, user="al\udc80ce") == [odd]
@@ -174,13 +180,13 @@ def test_a_removed_directory_takes_all_below_it_along(table: EntityTable) -> Non
 
 
 def test_runs_are_numbered_and_interrupted_ones_go_on(table: EntityTable) -> None:
-    first = table.begin()
+    first = table.begin()[0]
     table.touch(first, [f"{RUNS}/TS_001/Picks"])
-    assert table.begin() == first, "it was not finished"
+    assert table.begin()[0] == first, "it was not finished"
     assert table.done(first) == {f"{RUNS}/TS_001/Picks"}
-    full = table.begin(full=True)
+    full = table.begin(full=True)[0]
     assert full > first
-    assert table.begin() == full
+    assert table.begin() == (full, True), "what was to read all again goes on so"
     assert table.done(full) == set()
     assert table.state().is_scanning
     table.replace(full, batch_of([record(PICKS[2])]))
@@ -188,12 +194,13 @@ def test_runs_are_numbered_and_interrupted_ones_go_on(table: EntityTable) -> Non
     assert found(table) == [PICKS[2]], "what a whole run has not seen is gone"
     state = table.state()
     assert (state.entities, state.directories, state.is_scanning) == (1, 1, False)
+    assert table.begin() == (full + 1, False)
     assert state.scanned_ns > 0
 
 
 def test_stacks_do_not_see_each_other(table: EntityTable, database: Database) -> None:
     other = EntityTable(database, "another stack")
-    other.replace(other.begin(), batch_of([record(f"{RUNS}/TS_001/Picks/eve_1_ribosome.json")]))
+    other.replace(other.begin()[0], batch_of([record(f"{RUNS}/TS_001/Picks/eve_1_ribosome.json")]))
     assert found(other) == [f"{RUNS}/TS_001/Picks/eve_1_ribosome.json"] == searched(other, "ribosome")
     assert searched(table, "eve") == []
     other.remove_below(RUNS)
@@ -206,9 +213,9 @@ def test_a_change_that_fails_leaves_everything_as_it_was(table: EntityTable) -> 
     broken = EntityRecord(record(PICKS[0]).identity, ("lab",), detail={"x": object()})
     new = record(f"{RUNS}/TS_001/Picks/new_1_name.json")
     with pytest.raises(TypeError):
-        table.replace(table.current(), batch_of([new, broken]))
+        table.replace(0, batch_of([new, broken]))
     assert (found(table), searched(table, "ribosome")) == before
-    table.replace(table.current(), [(f"{RUNS}/TS_001/Picks", "", [new])])
+    table.replace(0, [(f"{RUNS}/TS_001/Picks", "", [new])])
     assert found(table, user="new") == [new.identity.path] == searched(table, "name")
 
 
@@ -288,7 +295,7 @@ def test_answers_are_those_of_a_plain_model(
     model: dict[str, dict[str, EntityRecord]] = {}
     for number, chosen in enumerate(rounds):
         batch = batch_of([record(path, "lab", version=str(number)) for path in chosen])
-        table.replace(table.begin(), batch)
+        table.replace(table.begin()[0], batch)
         model.update({directory: {r.identity.path: r for r in inside} for directory, _, inside in batch})
     identities = [each.identity for inside in model.values() for each in inside.values()]
     hits = {each.path for each in identities if matches(each, criteria)}
@@ -332,7 +339,7 @@ def test_the_document_of_a_record_is_json() -> None:
 def test_a_slower_run_does_not_undo_what_a_later_one_has_seen(table: EntityTable) -> None:
     """Else the later run takes it for gone when it ends."""
     directories = sorted({each.rpartition("/")[0] for each in PICKS + VOLUMES})
-    slow, full = table.begin(), table.begin(full=True)
+    slow, full = table.begin()[0], table.begin(full=True)[0]
     assert full > slow
     before = found(table)
     table.touch(full, directories)
@@ -352,7 +359,7 @@ def test_a_layer_is_asked_for_by_its_whole_name(table: EntityTable) -> None:
 
 def test_a_pattern_for_a_layer_beside_names_that_are_not_utf8(table: EntityTable) -> None:
     odd = record(f"{RUNS}/TS_\udce9/Picks/u_1_o.json", "lab")
-    table.replace(table.begin(), batch_of([odd]))
+    table.replace(table.begin()[0], batch_of([odd]))
     assert odd.identity.path in found(table, layer="*")
     assert odd.identity.path in found(table, layer="l*")
 
@@ -360,8 +367,8 @@ def test_a_pattern_for_a_layer_beside_names_that_are_not_utf8(table: EntityTable
 def test_names_of_another_stack_take_no_place_in_a_search(database: Database) -> None:
     own, others = EntityTable(database, "own"), EntityTable(database, "others")
     path = f"{RUNS}/a_long_name_with_xribosome_inside/Picks/u_1_o.json"
-    own.replace(own.begin(), batch_of([record(path)]))
+    own.replace(own.begin()[0], batch_of([record(path)]))
     many = [record(f"{RUNS}/xribosome{number:03}/Picks/u_1_o.json") for number in range(300)]
-    others.replace(others.begin(), batch_of(many))
+    others.replace(others.begin()[0], batch_of(many))
     assert searched(own, "bosome") == [path]
     assert searched(own, "bosome u") == [path]
