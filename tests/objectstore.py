@@ -19,7 +19,9 @@ class ObjectStore:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.bucket = f"{BUCKET}-{uuid.uuid4().hex[:8]}"
+        self.bucket = (
+            f"{BUCKET}{uuid.uuid4().hex[:8]}"  # Google's client quotes a hyphen, and moto does not read that
+        )
         self._server: ThreadedMotoServer | None = None
 
     @property
