@@ -98,7 +98,7 @@ class StoreSource:
         client = self._client
         try:
             if client.full(path):
-                return found_by(client.ask(obstore.head, path))
+                return found_by(client.head(path))
         except NotFound:
             pass
         except AccessDenied as error:  # also said of what is not there, to one who may not list

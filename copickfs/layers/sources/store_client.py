@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import obstore
 
-from copickfs.errors import NotFound
+from copickfs.errors import NotFound, Unavailable
 from copickfs.layers.sources import FILE, Counters, Found
 from copickfs.layers.sources.store_answers import OddKey, answer
 from copickfs.layers.sources.writing import DIRECTORY_MARK
@@ -61,6 +61,13 @@ class StoreClient:
         except Exception as error:  # noqa: BLE001 - whatever it is, it gets its meaning here
             raise answer(error, path) from None
 
+    def head(self, path: str) -> ObjectMeta:
+        """What the store says of an object. Raises `NotFound`."""
+        meta = self.ask(obstore.head, path)
+        if meta["e_tag"] is None:
+            raise Unavailable("an answer without an ETag, which is none of an object store")
+        return meta
+
     def is_object(self, path: str) -> bool:
         """True if there is an object. At the root of a bucket any key does: it shows that a store answers.
 
@@ -68,7 +75,7 @@ class StoreClient:
         taken for absent before the store has said so twice.
         """
         try:
-            self.ask(obstore.head, path if self.full(path) else DIRECTORY_MARK)
+            self.head(path if self.full(path) else DIRECTORY_MARK)
         except NotFound:
             return False
         return True

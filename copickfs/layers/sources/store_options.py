@@ -140,6 +140,11 @@ def place_of(root_url: str, fs_args: Mapping[str, Any], timeout_s: float) -> Pla
         bucket = azure_options(bucket, options)
     if not bucket:
         raise ConfigError(f"'root' names no bucket; write it as {protocol}://BUCKET/DIRECTORY")
+    root = root.strip("/")
+    if not {"", ".", ".."}.isdisjoint(root.split("/")) and root:
+        raise ConfigError(
+            "'root' has '//', '/./' or '/../' in it, which is no path to an object; correct 'root'"
+        )
     options.config.update(options.given)
 
     def make(silence_s: float) -> Any:
@@ -150,7 +155,7 @@ def place_of(root_url: str, fs_args: Mapping[str, Any], timeout_s: float) -> Pla
         fixed = {"timeout": timedelta(days=1), "pool_idle_timeout": timedelta(seconds=_IDLE_S)}
         return _made(cls, bucket, options.config, {**fixed, **limits, **options.client})
 
-    return Place(make, root.strip("/"), page_keys, package)
+    return Place(make, root, page_keys, package)
 
 
 def _made(cls: Any, bucket: str, config: dict[str, Any], client: dict[str, Any]) -> Any:

@@ -124,7 +124,7 @@ class StoreWriting(Writing):
     def _check(self, path: str, upload: Upload) -> ObjectMeta | None:
         """What is at ``path``. Raises `Changed` if it may not be replaced."""
         try:
-            meta: ObjectMeta = self._client.ask(obstore.head, path)
+            meta = self._client.head(path)
         except NotFound:
             if self._client.has_something(path):
                 raise Changed(Found(split(path)[1], DIRECTORY)) from None
