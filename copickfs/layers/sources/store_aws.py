@@ -7,13 +7,12 @@ import os
 import ssl
 import urllib.error
 import urllib.request
-from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import ConfigError, Unavailable
-from copickfs.layers.sources.store_options import nothing_left
+from copickfs.layers.sources.store_options import nothing_left, seconds
 
 if TYPE_CHECKING:
     from copickfs.layers.sources.store_options import Options
@@ -113,7 +112,7 @@ def _connecting(config: dict[str, Any], options: Options) -> str:
     for key in ("connect_timeout", "read_timeout"):
         value = config.pop(key, None)
         if value is not None:
-            options.client[key] = timedelta(seconds=float(value))
+            options.client[key] = seconds(value, f"config_kwargs.{key}")
     proxies = config.pop("proxies", None) or {}
     if proxies:
         options.client["proxy_url"] = proxies.get("https") or proxies.get("http")

@@ -6,6 +6,7 @@ obstore as it is, which knows its own names; what that does not know either is a
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +28,7 @@ _NO_MATTER = frozenset(
 )  # fmt: skip
 """Options of fsspec that concern its own buffers and caches."""
 
+_ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s?#]*)?")
 _QUICKLY = timedelta(milliseconds=20)
 RETRIES: dict[str, Any] = {
     "max_retries": 1,
@@ -85,10 +87,22 @@ class Options:
                 raise ConfigError(f"no certificates can be read from {value}: {error.strerror}") from None
 
     def endpoint(self, key: str, url: str) -> None:
-        """The address of the store, which may be without TLS if it says so."""
+        """The address of the store, which may be without TLS if it says so. Raises `ConfigError`."""
+        if not _ENDPOINT.fullmatch(url):
+            raise ConfigError(
+                "'endpoint_url' must be the address of a server, such as https://s3.example.org"
+            )
         self.config[key] = url.rstrip("/")
         if url.startswith("http://"):
             self.client["allow_http"] = True
+
+
+def seconds(value: Any, name: str) -> timedelta:
+    """A time limit. Raises `ConfigError`."""
+    try:
+        return timedelta(seconds=float(value))
+    except (TypeError, ValueError):
+        raise ConfigError(f"'fs_args.{name}' must be a number of seconds") from None
 
 
 def nothing_left(table: Mapping[str, Any], name: str) -> None:
