@@ -60,11 +60,13 @@ class StoreServer:
     Attributes:
         answer: Called with method, address and body of each request.
         requests: ``"METHOD address"`` of each.
+        heads: All headers of each, in small letters.
     """
 
     def __init__(self, answer: Callable[[str, str, bytes], bytes | Answer]) -> None:
         self.answer = answer
         self.requests: list[str] = []
+        self.heads: list[str] = []
         self._end = threading.Event()
         server = self
 
@@ -95,6 +97,7 @@ class StoreServer:
         while length is not None and len(body) < int(length[1]):
             body += line.recv(1 << 20)
         method, address, _ = head.split(b"\r\n")[0].decode().split(" ")
+        self.heads.append(head.decode().lower())
         self.requests.append(f"{method} {address}")
         answer = self.answer(method, address, body)
         answer = answer if isinstance(answer, Answer) else Answer(answer)
