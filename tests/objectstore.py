@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 import uuid
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import s3fs
+from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
 from tests.servers import free_port
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 BUCKET = "bucket"
+_REQUEST = re.compile(r"((?:GET|HEAD|PUT|POST|DELETE) /\S*)")
 
 
 class ObjectStore:
@@ -19,7 +26,9 @@ class ObjectStore:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.bucket = f"{BUCKET}-{uuid.uuid4().hex[:8]}"
+        self.bucket = (
+            f"{BUCKET}{uuid.uuid4().hex[:8]}"  # Google's client quotes a hyphen, and moto does not read that
+        )
         self._server: ThreadedMotoServer | None = None
 
     @property
@@ -50,6 +59,35 @@ class ObjectStore:
             self._server.stop()
             self._server._server.server_close()  # which moto forgets
             self._server = None
+
+    def fill(self, objects: dict[str, bytes]) -> None:
+        """Put objects at keys below ``project/``, faster than by requests."""
+        bucket = s3_backends["123456789012"]["aws"]
+        for key, data in objects.items():
+            bucket.put_object(self.bucket, f"project/{key}", data)
+
+    @contextlib.contextmanager
+    def recorded(self) -> Iterator[list[str]]:
+        """What is asked meanwhile: ``"METHOD /address"`` of each request."""
+        requests: list[str] = []
+
+        class Recorder(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                match = _REQUEST.search(record.getMessage())
+                if match is not None:
+                    requests.append(match[1])
+
+        logger, recorder = logging.getLogger("werkzeug"), Recorder()
+        level, propagates = logger.level, logger.propagate
+        logger.addHandler(recorder)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        try:
+            yield requests
+        finally:
+            logger.setLevel(level)
+            logger.propagate = propagates
+            logger.removeHandler(recorder)
 
     def client(self) -> s3fs.S3FileSystem:
         """A client of its own, as another machine has one."""

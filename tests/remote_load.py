@@ -18,7 +18,7 @@ from copickfs.index import open_database
 from copickfs.index.listings import ListingStore
 from copickfs.layers.identity import listing_key
 from copickfs.layers.remotewrite import WritableFsspecLayer
-from copickfs.layers.sources.generic_writing import GenericWriting
+from copickfs.layers.sources.store_writing import StoreWriting
 from copickfs.layers.writable import Owner
 
 OWNER = Owner(0, 0)
@@ -82,14 +82,14 @@ def carry_out(layer: WritableFsspecLayer, operation: Operation) -> None:
 
 def die_at(method: str) -> None:
     """Kill this process when it is about to call ``method`` of the source."""
-    call = GenericWriting._call
+    call = StoreWriting._ask
 
-    def call_or_die(self: GenericWriting, called: str, *args: Any, **options: Any) -> Any:
+    def call_or_die(self: StoreWriting, called: str, *args: Any, **options: Any) -> Any:
         if called == method:
             os.kill(os.getpid(), signal.SIGKILL)
         return call(self, called, *args, **options)
 
-    GenericWriting._call = call_or_die  # type: ignore[method-assign]
+    StoreWriting._ask = call_or_die  # type: ignore[method-assign]
 
 
 def main() -> None:

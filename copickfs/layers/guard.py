@@ -53,6 +53,10 @@ class Attempt:
         """Something has arrived: the time limit starts anew."""
         self._beat_s = time.monotonic()
 
+    def expect(self, silence_s: float) -> None:
+        """The next ``silence_s`` say nothing: a library is at work that watches the line itself."""
+        self._beat_s = time.monotonic() + silence_s
+
     def on_call_off(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` if the attempt is given up; at once if it already was."""
         with self._lock:

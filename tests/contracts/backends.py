@@ -13,6 +13,7 @@ from copickfs.layers.local import LocalLayer
 from copickfs.layers.localwrite import WritableLocalLayer
 from copickfs.layers.memory import MemoryLayer
 from copickfs.layers.remote import FsspecLayer
+from tests.objectstore import ObjectStore
 from tests.remotes import KINDS
 from tests.servers import SftpServer
 from tests.webserver import WebServer
@@ -97,6 +98,7 @@ class Backend(NamedTuple):
         on_disk: The layer shows that very directory, with its links and sparse files.
         links: Symbolic links are known as such.
         undecodable: Names may be any bytes.
+        control: Names may have control characters.
     """
 
     name: str
@@ -104,6 +106,14 @@ class Backend(NamedTuple):
     on_disk: bool = True
     links: bool = True
     undecodable: bool = True
+    control: bool = True
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What is in the tree, without names that this kind of layer cannot have."""
+        if self.control:
+            return FILES
+        return {path: data for path, data in FILES.items() if path.isprintable()}
 
 
 @contextlib.contextmanager
@@ -176,6 +186,36 @@ def _web_json(root: Path) -> Iterator[Layer]:
         yield layer
 
 
+@contextlib.contextmanager
+def _store(_root: Path, protocol: str = "s3") -> Iterator[Layer]:
+    """Google's store is asked by the same requests as S3, but for conditions of writing."""
+    with ObjectStore() as store:
+        fill(store)
+        args = store.fs_args
+        if protocol == "gs":
+            args = {"endpoint_url": args["endpoint_url"], "bearer_token": "of-a-test"}
+        with connected(
+            FsspecLayer("contract", f"{protocol}://{store.bucket}/project", fs_args=args)
+        ) as layer:
+            yield layer
+
+
+@contextlib.contextmanager
+def _google(root: Path) -> Iterator[Layer]:
+    with _store(root, "gs") as layer:
+        yield layer
+
+
+def fill(store: ObjectStore) -> None:
+    """Put the tree into a bucket; an empty directory is there by a mark."""
+    client = store.client()
+    for path, data in FILES.items():
+        if path.isprintable():
+            client.pipe_file(f"{store.bucket}/project/{path}", data)
+    for path in EMPTY_DIRECTORIES:
+        client.call_s3("put_object", Bucket=store.bucket, Key=f"project/{path}/", Body=b"")
+
+
 BACKENDS = (
     Backend("memory", _memory, on_disk=False, links=False),
     Backend("local", _local),
@@ -184,6 +224,8 @@ BACKENDS = (
     Backend("sftp-generic", _sftp_generic, undecodable=False),
     Backend("web", _web, links=False),
     Backend("web-json", _web_json, links=False),
+    Backend("s3", _store, on_disk=False, links=False, control=False),
+    Backend("gs", _google, on_disk=False, links=False, control=False),
 )
 
 

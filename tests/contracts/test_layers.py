@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 BLOCKS = "dir/blocks.bin"
 
 
-def directories() -> dict[str, set[str]]:
+def directories(backend: Backend) -> dict[str, set[str]]:
     """Directory to the names in it, of the tree without what only a disk can hold."""
     listings: dict[str, set[str]] = {"": set()}
-    for path, is_file in [*((p, True) for p in FILES), *((p, False) for p in EMPTY_DIRECTORIES)]:
+    for path, is_file in [*((p, True) for p in backend.files), *((p, False) for p in EMPTY_DIRECTORIES)]:
         parts = path.split("/")
         for depth, name in enumerate(parts):
             listings.setdefault("/".join(parts[:depth]), set()).add(name)
@@ -52,8 +52,8 @@ def test_the_root_is_a_directory(layer: Layer) -> None:
     assert entry.name == ""
 
 
-def test_a_file_is_told_by_its_kind_size_and_name(layer: Layer) -> None:
-    for path, data in FILES.items():
+def test_a_file_is_told_by_its_kind_size_and_name(layer: Layer, backend: Backend) -> None:
+    for path, data in backend.files.items():
         entry = layer.stat(path)
         assert (entry.kind, entry.size_bytes) == (EntryKind.FILE, len(data))
         assert (entry.name, entry.layer) == (path.rpartition("/")[2], layer.name)
@@ -62,7 +62,7 @@ def test_a_file_is_told_by_its_kind_size_and_name(layer: Layer) -> None:
 
 
 def test_a_listing_is_complete_and_agrees_with_stat(layer: Layer, backend: Backend) -> None:
-    for path, names in directories().items():
+    for path, names in directories(backend).items():
         entries = {entry.name: entry for entry in layer.scan(path)}
         expected = names | (ON_DISK_ONLY.get(path, set()) if backend.on_disk else set())
         if backend.on_disk and not backend.links:
@@ -217,8 +217,8 @@ def test_a_whole_array_answers_for_its_chunks(layer: Layer) -> None:
             layer.stat(path)
 
 
-def test_sixteen_threads_see_the_same(layer: Layer) -> None:
-    paths = [path for path in FILES if len(FILES[path]) < 200_000]
+def test_sixteen_threads_see_the_same(layer: Layer, backend: Backend) -> None:
+    paths = [path for path, data in backend.files.items() if len(data) < 200_000]
     chance = random.Random(5)
 
     def work(seed: int) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from copickfs.errors import Transient, Unavailable
-from copickfs.layers.sources.generic_writing import GenericWriting
+from copickfs.layers.sources.store_writing import StoreWriting
 from copickfs.layers.writable import Owner
 from copickfs.model import ByteRange
 from tests.remote_load import Model, apply, contents
@@ -121,7 +121,7 @@ def test_a_killed_daemon_loses_nothing_that_it_has_acknowledged(
     assert warnings_of(caplog) == []
 
 
-@pytest.mark.parametrize("method", ["cp_file", "rm_file"])
+@pytest.mark.parametrize("method", ["copy", "delete"])
 def test_a_rename_that_is_a_copy_and_a_removal_is_done_whole(tmp_path: Path, method: str) -> None:
     with BY_NAME["s3"].open(tmp_path) as remote:
         options = {"fs_args": remote.fs_args, "journal_directory": str(remote.journals / "here")}
@@ -146,14 +146,14 @@ def test_a_rename_that_breaks_off_is_completed_behind(
     with BY_NAME["s3"].open(tmp_path) as remote, remote.layer(timeout_s=3.0) as layer:
         store(layer, "a", b"precious")
         with monkeypatch.context() as patched:
-            call = GenericWriting._call
+            call = StoreWriting._ask
 
-            def broken(self: GenericWriting, method: str, *args: Any, **options: Any) -> Any:
-                if method == "rm_file":
+            def broken(self: StoreWriting, method: str, *args: Any, **options: Any) -> Any:
+                if method == "delete":
                     raise ConnectionError("broken off")
                 return call(self, method, *args, **options)
 
-            patched.setattr(GenericWriting, "_call", broken)
+            patched.setattr(StoreWriting, "_ask", broken)
             with pytest.raises(Transient):
                 layer.rename("a", "b")
             assert [entry.name for entry in layer.scan("")] == ["b"]

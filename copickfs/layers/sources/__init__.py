@@ -13,7 +13,7 @@ from copickfs.model import Statistics
 from copickfs.paths import NAME_MAX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from copickfs.layers.guard import Attempt
     from copickfs.layers.sources.writing import Writing
@@ -56,6 +56,14 @@ def is_sound(name: str) -> bool:
 def leads_back(directory: str, target: str) -> bool:
     """True if a link in ``directory`` to ``target`` (both without links) would make a walk without end."""
     return f"{directory.rstrip('/')}/".startswith(f"{target.rstrip('/')}/")
+
+
+def ancestors(relative: str) -> Iterator[tuple[str, str]]:
+    """Each directory on the way down to ``relative``, with the name that leads on; from the deepest on."""
+    while relative:
+        above, _, name = relative.rpartition("/")
+        yield above, name
+        relative = above
 
 
 class RangesIgnored(Exception):

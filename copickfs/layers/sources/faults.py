@@ -44,7 +44,7 @@ _BY_ERRNO: dict[int, type[Exception]] = {
 _PASSED_ON = frozenset(
     {
         errno.ENAMETOOLONG, errno.ELOOP, errno.EOPNOTSUPP, errno.EEXIST, errno.ENOTEMPTY, errno.ENOSPC,
-        errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EXDEV,
+        errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EXDEV, errno.EILSEQ,
     }
 )  # fmt: skip
 """The last ones are answers to writers."""

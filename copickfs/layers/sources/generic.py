@@ -10,13 +10,23 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import NotADirectory, NotFound, Stale, Unavailable
-from copickfs.layers.sources import DIRECTORY, FILE, LINK, SEALED, Counters, Found, is_sound, leads_back
+from copickfs.layers.sources import (
+    DIRECTORY,
+    FILE,
+    LINK,
+    SEALED,
+    Counters,
+    Found,
+    ancestors,
+    is_sound,
+    leads_back,
+)
 from copickfs.layers.sources.faults import meaning
 from copickfs.layers.sources.looped import wait_for
 from copickfs.paths import join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from copickfs.layers.guard import Attempt
     from copickfs.layers.sources.writing import Writing
@@ -148,7 +158,7 @@ class GenericSource:
         """See `Source.writing`."""
         from copickfs.layers.sources.generic_writing import GenericWriting
 
-        return GenericWriting(self, self._fs, is_flat=self._is_flat)
+        return GenericWriting(self, self._fs)
 
     def is_lost(self, error: BaseException) -> bool:
         """A file system with one session is dropped with whatever breaks it."""
@@ -234,18 +244,11 @@ class GenericSource:
             if name and found is not None:
                 listings[relative][name] = found
         for relative in list(listings):
-            for above, name in _ancestors(relative):
+            for above, name in ancestors(relative):
                 listings[above][name] = Found(name, DIRECTORY)
         for relative, listing in listings.items():
             if relative:
                 keep(relative, list(listing.values()))
-
-
-def _ancestors(relative: str) -> Iterator[tuple[str, str]]:
-    while relative:
-        above, _, name = relative.rpartition("/")
-        yield above, name
-        relative = above
 
 
 def _ns(value: Any) -> int:

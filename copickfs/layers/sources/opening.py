@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import ConfigError
 from copickfs.layers.sources.faults import is_outage, is_refusal
+from copickfs.layers.sources.store_options import PROTOCOLS as STORE_PROTOCOLS
+from copickfs.layers.sources.store_options import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from copickfs.layers.sources import Counters, Source
+
+
+_OF_SILENCE = 0.95
+"""A library that watches the line itself gives up shortly before the guard does."""
 
 
 def check_protocol(root_url: str) -> None:
@@ -21,7 +27,9 @@ def check_protocol(root_url: str) -> None:
     """
     import fsspec
 
-    protocol = root_url.partition("::")[0].partition("://")[0]
+    protocol = _protocol(root_url)
+    if _is_store(root_url):
+        return
     try:
         fsspec.get_filesystem_class(protocol)
     except ValueError:
@@ -37,10 +45,22 @@ def open_source(root_url: str, fs_args: Mapping[str, Any], counters: Counters, t
         ConfigError: The arguments or the credentials are refused.
         Exception: Whatever the file system raises.
     """
+    if not _is_store(root_url):
+        return _fsspec_source(root_url, fs_args, counters, timeout_s)
+    from copickfs.layers.sources.store import StoreSource
+
+    place = place_of(root_url, fs_args, timeout_s)
+
+    def lenient() -> Source:
+        return _fsspec_source(root_url, fs_args, counters, timeout_s)
+
+    return StoreSource(place, counters, _OF_SILENCE * timeout_s, lenient)
+
+
+def _fsspec_source(root_url: str, fs_args: Mapping[str, Any], counters: Counters, timeout_s: float) -> Source:
     import fsspec
 
-    protocol = root_url.partition("::")[0].partition("://")[0]
-    cls = fsspec.get_filesystem_class(protocol)
+    cls = fsspec.get_filesystem_class(_protocol(root_url))
     defaults = {} if "::" in root_url else _defaults(cls, timeout_s)
     try:
         fs, root = fsspec.core.url_to_fs(root_url, **{"skip_instance_cache": True, **defaults, **fs_args})
@@ -56,6 +76,15 @@ def open_source(root_url: str, fs_args: Mapping[str, Any], counters: Counters, t
         raise
     fs.dircache.use_listings_cache = False
     return _source_for(fs, root, root_url, counters, timeout_s)
+
+
+def _protocol(root_url: str) -> str:
+    return root_url.partition("::")[0].partition("://")[0]
+
+
+def _is_store(root_url: str) -> bool:
+    """True for what obstore reaches; chained URLs are fsspec's."""
+    return "::" not in root_url and _protocol(root_url) in STORE_PROTOCOLS
 
 
 def _source_for(fs: Any, root: str, root_url: str, counters: Counters, timeout_s: float) -> Source:

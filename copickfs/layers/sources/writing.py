@@ -6,15 +6,17 @@ their library raises. Each of them may be made again when it is not known how it
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from copickfs.layers.sources import DIRECTORY
 from copickfs.paths import RESERVED_PREFIX, join, split
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from copickfs.layers.guard import Attempt
-    from copickfs.layers.sources import Found
+    from copickfs.layers.sources import Found, Source
 
 UPLOAD_PREFIX = f"{RESERVED_PREFIX}-upload-"
 """Beginning of the temporary names under which files arrive where half of one would be seen otherwise."""
@@ -78,6 +80,42 @@ class Changed(Exception):
     def __init__(self, found: Found) -> None:
         super().__init__(found.name)
         self.found = found
+
+
+class Copying(Protocol):
+    """What a move needs where there is none but by copies."""
+
+    def copy(self, path: str, new_path: str, attempt: Attempt) -> None:
+        """Put what is at ``path`` at ``new_path`` as well, in the place of what is there."""
+        ...
+
+    def mkdir(self, path: str, attempt: Attempt) -> None:
+        """See `Writing.mkdir`."""
+        ...
+
+    def rmdir(self, path: str, attempt: Attempt) -> None:
+        """See `Writing.rmdir`."""
+        ...
+
+    def unlink(self, path: str, attempt: Attempt) -> None:
+        """See `Writing.unlink`."""
+        ...
+
+
+def move_by_copies(writing: Copying, source: Source, path: str, new_path: str, attempt: Attempt) -> None:
+    """Copy and remove; a directory in the order that leaves something to be found by the next attempt."""
+    if source.info(path, attempt).kind != DIRECTORY:
+        writing.copy(path, new_path, attempt)
+        writing.unlink(path, attempt)
+        return
+    with contextlib.suppress(FileExistsError):
+        writing.mkdir(new_path, attempt)
+    for found in source.scan(path, attempt):
+        attempt.progress()
+        if found.name != DIRECTORY_MARK:
+            move_by_copies(writing, source, join(path, found.name), join(new_path, found.name), attempt)
+    with contextlib.suppress(FileNotFoundError):  # it was there by what was in it
+        writing.rmdir(path, attempt)
 
 
 class Writing(Protocol):

@@ -1,0 +1,122 @@
+"""A server that says, byte for byte, what it is told to: for what no real object store does on request."""
+
+from __future__ import annotations
+
+import re
+import socket
+import socketserver
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STAMPS = 'ETag: "1"\r\nLast-Modified: Tue, 01 Jan 2030 00:00:00 GMT\r\n'
+_LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
+
+
+class Answer(NamedTuple):
+    """What is sent.
+
+    Attributes:
+        data: The bytes of it.
+        then: ``"close"``, ``"reset"``, or ``"hang"`` until the server ends.
+        pause_s: How long to wait after each eighth of it.
+    """
+
+    data: bytes
+    then: str = "close"
+    pause_s: float = 0
+
+
+def reply(status: str, body: bytes = b"", headers: str = "", length: int | None = None) -> bytes:
+    """An HTTP answer, with a wrong ``Content-Length`` if one is given."""
+    length = len(body) if length is None else length
+    return (
+        f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n".encode() + body
+    )
+
+
+def error(status: str, code: str, message: str = "no") -> bytes:
+    """An error as S3 sends it."""
+    return reply(status, f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode())
+
+
+def listing(*keys: str, prefixes: tuple[str, ...] = (), size: int = 4, token: str = "") -> bytes:
+    """One page of a listing; with a ``token`` there is another one."""
+    contents = "".join(
+        f"<Contents><Key>{key}</Key><LastModified>2030-01-01T00:00:00.000Z</LastModified>"
+        f"<ETag>&quot;1&quot;</ETag><Size>{size}</Size></Contents>"
+        for key in keys
+    )
+    shared = "".join(f"<CommonPrefixes><Prefix>{prefix}</Prefix></CommonPrefixes>" for prefix in prefixes)
+    more = f"<NextContinuationToken>{token}</NextContinuationToken>" if token else ""
+    return reply("200 OK", f"<ListBucketResult>{more}{contents}{shared}</ListBucketResult>".encode())
+
+
+class StoreServer:
+    """An object store of nothing but answers.
+
+    Attributes:
+        answer: Called with method, address and body of each request.
+        requests: ``"METHOD address"`` of each.
+        heads: All headers of each, in small letters.
+    """
+
+    def __init__(self, answer: Callable[[str, str, bytes], bytes | Answer]) -> None:
+        self.answer = answer
+        self.requests: list[str] = []
+        self.heads: list[str] = []
+        self._end = threading.Event()
+        server = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                server._serve(self.request)
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            block_on_close = False
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def _serve(self, line: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            piece = line.recv(1 << 16)
+            if not piece:
+                return
+            head += piece
+        head, _, body = head.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        while length is not None and len(body) < int(length[1]):
+            body += line.recv(1 << 20)
+        method, address, _ = head.split(b"\r\n")[0].decode().split(" ")
+        self.heads.append(head.decode().lower())
+        self.requests.append(f"{method} {address}")
+        answer = self.answer(method, address, body)
+        answer = answer if isinstance(answer, Answer) else Answer(answer)
+        step = -(-len(answer.data) // 8) or 1
+        for start in range(0, len(answer.data), step):
+            line.sendall(answer.data[start : start + step])
+            self._end.wait(answer.pause_s)
+        if answer.then == "hang":
+            self._end.wait(30)
+        elif answer.then == "reset":
+            self._end.wait(0.1)  # what was sent is to be read first
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
