@@ -54,6 +54,10 @@ class Catalogue:
         wait_s: How long a caller waits for a listing; the fetch goes on without it.
         announce: Called with each path that was found to have changed.
         archive: What earlier processes have listed; None for nothing.
+
+    Attributes:
+        on_use: Called with each directory, or array, when its listing is used first, from any thread; must
+            not wait.
     """
 
     def __init__(
@@ -78,14 +82,16 @@ class Catalogue:
         self._lock = threading.Lock()
         self._loading = 0
         self._doubts = 0
+        self.on_use: Callable[[str], None] | None = None
         self._own: list[_Change] = []
 
-    def found(self, path: str, *, wait: bool = True) -> Found:
+    def found(self, path: str, *, wait: bool = True, ahead: bool = False) -> Found:
         """What ``path`` is.
 
         Args:
             path: The path.
             wait: False: `WouldBlock` instead of asking the source.
+            ahead: Nobody has asked for it yet.
 
         Raises:
             NotFound: The source said so.
@@ -98,7 +104,7 @@ class Catalogue:
         if is_internal(name):
             raise NotFound(path)
         try:
-            listing = self.listing(directory, wait=wait)
+            listing = self.listing(directory, wait=wait, ahead=ahead)
         except AccessDenied:
             return self._object(path, wait=wait)
         found = listing.get(name)
@@ -108,22 +114,44 @@ class Catalogue:
             return self._object(path, wait=wait)
         raise NotFound(path)
 
-    def listing(self, directory: str, *, wait: bool = True) -> Listing:
+    def listing(self, directory: str, *, wait: bool = True, ahead: bool = False) -> Listing:
         """The complete listing of one directory. Raises like `found`, and `AccessDenied`."""
+        kept = self._kept(directory, wait=wait, ahead=ahead)
+        if not (kept.is_used or ahead):
+            kept.is_used = True
+            if self.on_use is not None:
+                self.on_use(kept.origin)
+        return self._listing_in(kept, directory, wait=wait, ahead=ahead)
+
+    def list_ahead(self, directory: str) -> None:
+        """Have a listing at hand that nobody has asked for yet. Raises like `listing`."""
+        if self._memory.find(directory) is None:
+            self._kept(directory, wait=True, ahead=True)
+
+    def children(self, directory: str) -> list[str]:
+        """The names of the directories in ``directory``, in the order of its listing, if it is in memory."""
+        kept = self._memory.find(directory)
+        listing = None if kept is None or kept.is_array else kept.listing(directory)
+        return [found.name for found in listing or () if found.kind == DIRECTORY]
+
+    def _kept(self, directory: str, *, wait: bool, ahead: bool) -> Kept:
         kept = self._memory.find(directory)
         if kept is not None and not self._is_fresh(kept):
             kept = self._renewed(kept, wait=wait)
             if not kept.covers(directory):  # what was an array is none any more
                 kept = self._memory.find(directory)
         if kept is None:
-            kept = self._first(directory, wait=wait)
+            kept = self._first(directory, wait=wait, ahead=ahead)
+        return kept
+
+    def _listing_in(self, kept: Kept, directory: str, *, wait: bool, ahead: bool) -> Listing:
         if not kept.listings:
             raise AccessDenied(errno.EACCES, f"layer {self._name} does not list {directory!r}")
         listing = kept.listing(directory)
         if listing is not None:
             return listing
         # An array without such a directory: it is a file there, or nothing.
-        if self.found(directory, wait=wait).kind != DIRECTORY:
+        if self.found(directory, wait=wait, ahead=ahead).kind != DIRECTORY:
             raise NotADirectory(directory)
         raise Unavailable(f"layer {self._name}: the listing of {kept.origin!r} does not fit together")
 
@@ -219,9 +247,9 @@ class Catalogue:
     def _is_young(self, kept: Kept) -> bool:
         return kept.is_trusted and time.monotonic() - kept.fetched_s < self._ttl_s
 
-    def _first(self, directory: str, *, wait: bool) -> Kept:
+    def _first(self, directory: str, *, wait: bool, ahead: bool) -> Kept:
         """The first listing of a directory, for which those above it are listed first."""
-        if self.found(directory, wait=wait).kind != DIRECTORY:
+        if self.found(directory, wait=wait, ahead=ahead).kind != DIRECTORY:
             raise NotADirectory(directory)
         kept = self._memory.find(directory)  # listed with the array above it
         if kept is not None:

@@ -21,7 +21,7 @@ from copickfs.model import ByteRange
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from copickfs.cache import Cache
     from copickfs.layers.sources import Found
@@ -32,6 +32,7 @@ SETTLED_NS = 2_000_000_000
 """A file that was changed less than this ago may be changed again without looking any different."""
 
 _UNNAMED = "#"
+_TOGETHER_BYTES = 16 << 20
 
 
 class Pieces:
@@ -103,6 +104,25 @@ class Pieces:
             self._used(piece, found, data)
         return data
 
+    def get_together(self, pieces: Sequence[Piece], found: Found) -> dict[int, bytes]:
+        """Those of a file's pieces, in order, that are best fetched with their neighbours, by first byte.
+
+        Raises:
+            Stale: The source has another version.
+            Transient: It is out of reach.
+        """
+        absent = [piece for piece in pieces if not self.is_here(piece) and not self.is_kept(piece)]
+        fetched = {}
+        for run in _runs(absent):
+            span = ByteRange(run[0].start, run[-1].stop)
+            data = self._read(run[0].path, span, found)
+            for piece in run:
+                part = data[piece.start - span.start : piece.stop - span.start]
+                self.cache.put(piece, part)
+                self._used(piece, found, None)
+                fetched[piece.start] = part
+        return fetched
+
     def guess(self, piece: Piece, found: Found) -> None:
         """Fetch a piece that nobody has asked for yet. Raises `Stale` and `Transient`."""
         if piece not in self.cache.memory:
@@ -152,3 +172,16 @@ class Pieces:
                 self.hit_bytes += len(hit)
         if self.on_use is not None:
             self.on_use(piece, found)
+
+
+def _runs(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Neighbours that one request is enough for; none that are alone."""
+    run: list[Piece] = []
+    for piece in pieces:
+        if run and (piece.start != run[-1].stop or piece.stop - run[0].start > _TOGETHER_BYTES):
+            if len(run) > 1:
+                yield run
+            run = []
+        run.append(piece)
+    if len(run) > 1:
+        yield run

@@ -6,7 +6,7 @@
 * `copickfs.layers.lister`, `listings`, `catalogue`: what is remembered, and when it is believed
 * `copickfs.layers.archive`: what of that is kept in the index for the next process
 * `copickfs.layers.remotefile`, `pieces`: an open file, and how its contents come
-* `copickfs.layers.prefetch`, `walks`: what is fetched before anybody asks
+* `copickfs.layers.prefetch`, `walks`, `listahead`: what is fetched, and listed, before anybody asks
 
 fsspec and its implementations are imported by `FsspecLayer.connect` or the first call.
 """
@@ -27,6 +27,7 @@ from copickfs.layers.base import BaseLayer
 from copickfs.layers.catalogue import Catalogue
 from copickfs.layers.connection import Connection
 from copickfs.layers.identity import cache_name
+from copickfs.layers.listahead import ListAhead
 from copickfs.layers.pieces import Pieces
 from copickfs.layers.prefetch import Prefetcher
 from copickfs.layers.remotefile import RemoteFile
@@ -115,6 +116,11 @@ class FsspecLayer(BaseLayer):
             self._connection.read,
             immutable=immutable,
         )
+        self._list_ahead = ListAhead(
+            name, self._catalogue, lambda: self._connection.is_busy, self._connection.guesses
+        )
+        if not offline:
+            self._catalogue.on_use = self._list_ahead.seen
         self._prefetcher: Prefetcher | None = None
         if cache is not None and cache.config.prefetch and not offline:
             self._prefetcher = self._goes_ahead(cache.config.prefetch_window_bytes)
@@ -135,6 +141,7 @@ class FsspecLayer(BaseLayer):
 
     def close(self) -> None:
         """See `Layer.close`."""
+        self._list_ahead.close()
         if self._prefetcher is not None:
             self._prefetcher.close()
         self._connection.close()

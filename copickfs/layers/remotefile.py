@@ -11,7 +11,7 @@ from copickfs.layers.sources import RangesIgnored
 from copickfs.model import ByteRange, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from copickfs.cache import Piece
     from copickfs.layers.pieces import Pieces
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 WHOLE_LIMIT_BYTES = 64 << 20
 """A file up to this size is fetched whole from servers that send nothing else; larger ones cannot be read."""
+
+
+_NOTHING: Mapping[int, bytes] = {}
 
 
 class RemoteFile:
@@ -51,7 +54,7 @@ class RemoteFile:
         if start >= stop:
             return b""
         try:
-            return self._joined(start, stop, self._pieces.get)
+            return self._joined(start, stop, self._pieces.get, self._together(start, stop))
         except RangesIgnored:
             self._take_whole()
             return self._joined(start, stop, self._pieces.get)
@@ -66,28 +69,43 @@ class RemoteFile:
 
     def is_kept(self) -> bool:
         """True if all of it is in the cache, as one piece."""
-        span = ByteRange(0, self.entry.size_bytes)
-        return self._piece_bytes >= span.stop and self._pieces.is_kept(
-            self._pieces.piece(self._path, self._version, span, span.stop)
-        )
+        return self._piece_bytes >= self.entry.size_bytes and self._pieces.is_kept(self._piece(0))
 
     def close(self) -> None:
         """See `LayerFile.close`."""
         self._last = (-1, b"")
 
-    def _joined(self, start: int, stop: int, get: Callable[[Piece, Found], bytes]) -> bytes:
-        size = self._piece_bytes
+    def _together(self, start: int, stop: int) -> dict[int, bytes]:
+        """What of a long range is not here yet, by first byte."""
+        starts = self._starts(start, stop)
+        if len(starts) <= 1:
+            return {}
+        return self._pieces.get_together([self._piece(first) for first in starts], self._found)
+
+    def _joined(
+        self,
+        start: int,
+        stop: int,
+        get: Callable[[Piece, Found], bytes],
+        ready: Mapping[int, bytes] = _NOTHING,
+    ) -> bytes:
         parts = []
-        for first in range(start // size * size, stop, size):
+        for first in self._starts(start, stop):
             at, data = self._last
             if at != first:
-                span = ByteRange(first, min(first + size, self.entry.size_bytes))
-                data = get(
-                    self._pieces.piece(self._path, self._version, span, self.entry.size_bytes), self._found
-                )
+                data = ready.get(first) or get(self._piece(first), self._found)
                 self._last = (first, data)
             parts.append(data[max(0, start - first) : stop - first])
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _starts(self, start: int, stop: int) -> range:
+        size = self._piece_bytes
+        return range(start // size * size, stop, size)
+
+    def _piece(self, first: int) -> Piece:
+        size = self.entry.size_bytes
+        span = ByteRange(first, min(first + self._piece_bytes, size))
+        return self._pieces.piece(self._path, self._version, span, size)
 
     def _at_hand(self, piece: Piece, found: Found) -> bytes:
         data = self._pieces.get_nowait(piece, found)
