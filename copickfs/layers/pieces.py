@@ -102,6 +102,23 @@ class Pieces:
         if piece not in self.cache.memory:
             self._flights.run(piece, lambda: self._fetched(piece, found, is_guess=True))
 
+    def kept(self, piece: Piece) -> set[int]:
+        """Where the pieces start that are on the disk of the object of ``piece``; they count as read now."""
+        disk = self.cache.disk
+        if disk is None or not piece.is_lasting:
+            return set()
+        disk.flush_touches()
+        return disk.starts(piece)
+
+    def keep(self, piece: Piece, found: Found) -> bool:
+        """Fetch a piece and write it to the disk; False if it is not there then.
+
+        Raises `Stale` and `Transient`.
+        """
+        disk = self.cache.disk
+        data = self._read(piece.path, ByteRange(piece.start, piece.stop), found)
+        return disk is not None and piece.is_lasting and disk.put(piece, data)
+
     def is_here(self, piece: Piece) -> bool:
         """True if a piece is in memory or being fetched."""
         return piece in self.cache.memory or self._flights.is_under_way(piece)
