@@ -8,6 +8,7 @@ raised as `copickfs.errors.IndexUnavailable`, and the caller goes on without the
 
 from copickfs.index.database import Database
 from copickfs.index.entitytable import EntityTable, StackState
+from copickfs.index.matching import is_named, matches
 from copickfs.index.opening import in_memory, open_database, rebuild
 from copickfs.index.queries import Criteria, Queries
 from copickfs.index.stack import stack_key
@@ -19,6 +20,8 @@ __all__ = [
     "Queries",
     "StackState",
     "in_memory",
+    "is_named",
+    "matches",
     "open_database",
     "rebuild",
     "stack_key",
