@@ -117,7 +117,7 @@ def tell_skipped(skipped: Sequence[tuple[str, str]]) -> bool:
     for path, reason in skipped[:_SHOWN]:
         click.echo(f"copickfs: {path or '/'}: not read: {reason}", err=True)
     if len(skipped) > _SHOWN:
-        click.echo(f"copickfs: {len(skipped)} directories were not read", err=True)
+        click.echo(f"copickfs: {len(skipped)} paths were not read", err=True)
     return bool(skipped)
 
 

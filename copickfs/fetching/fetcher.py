@@ -188,7 +188,7 @@ class Fetcher:
             return  # changed in this very moment
         try:
             if isinstance(file, RemoteFile) and not file.is_kept():
-                self._unkept[target.path] = "others have taken its room in the cache"
+                self._unkept[target.path] = "others have taken its room"
         finally:
             file.close()
 
@@ -199,7 +199,7 @@ class Fetcher:
             return f"the cache cannot be used: {disk.fault}"
         if file is not None and not file.is_lasting:
             return "its source does not tell one version from another, or it has changed only just now"
-        return "there is no room for it in the cache"
+        return "there is no room for it"
 
     def _pause(self, target: Target, attempt: int) -> None:
         layer: Any = next(layer for layer in self._view.layers if layer.name == target.layer)

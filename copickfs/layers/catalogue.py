@@ -57,8 +57,7 @@ class Catalogue:
         archive: What earlier processes have listed; None for nothing.
 
     Attributes:
-        saves_first: A listing is given out when it is in the archive, not before.
-        unsaved: Listings that could not be kept there since then.
+        unsaved: Listings that could not be kept in the archive since `keep`.
     """
 
     def __init__(
@@ -81,8 +80,8 @@ class Catalogue:
         self._objects = ListingMemory()
         self._flights = SingleFlight()
         self._lock = threading.Lock()
-        self.saves_first = False
         self.unsaved = 0
+        self._kept_since_s: float | None = None
         self._loading = 0
         self._doubts = 0
         self._own: list[_Change] = []
@@ -196,6 +195,10 @@ class Catalogue:
         elif listing is None or (before is not None and before.kind == DIRECTORY):
             self._memory.forget_below(path)
 
+    def keep(self) -> None:
+        """Give answers when they are in the archive, not before, from now on, and believe them to the end."""
+        self._kept_since_s = time.monotonic()
+
     def close(self) -> None:
         """Wait a moment for what is being stored."""
         self._archive.close()
@@ -226,7 +229,8 @@ class Catalogue:
         return self._is_young(kept) or time.monotonic() < kept.retry_s or not self._fetcher.may_ask
 
     def _is_young(self, kept: Kept) -> bool:
-        return kept.is_trusted and time.monotonic() - kept.fetched_s < self._ttl_s
+        now_s = time.monotonic() if self._kept_since_s is None else self._kept_since_s
+        return kept.is_trusted and now_s - kept.fetched_s < self._ttl_s
 
     def _first(self, directory: str, *, wait: bool) -> Kept:
         """The first listing of a directory, for which those above it are listed first."""
@@ -269,7 +273,7 @@ class Catalogue:
             return kept
 
     def _fetch(self, origin: str) -> Kept:
-        after = None if self.saves_first else self._archive.save
+        after = None if self._saves_first else self._archive.save
         return self._flights.run(("list", origin), lambda: self._load(origin), self._wait_s, after=after)
 
     def _load(self, origin: str) -> Kept:
@@ -328,7 +332,7 @@ class Catalogue:
                 raise WouldBlock(self._name)
             kept = kept or (self._recalled_object(path) if archived else None)
         if kept is None or not self._is_fresh(kept):
-            after = self._archive.save if archived and not self.saves_first else None
+            after = self._archive.save if archived and not self._saves_first else None
             look_up = partial(self._look_up, path, archived=archived)
             try:
                 kept = self._flights.run(("object", path), look_up, self._wait_s, after=after)
@@ -360,9 +364,13 @@ class Catalogue:
             self._save_first(kept)
         return kept
 
+    @property
+    def _saves_first(self) -> bool:
+        return self._kept_since_s is not None
+
     def _save_first(self, kept: Kept) -> None:
         """Have what was fetched in the archive before it is given out, if that is wanted."""
-        if self.saves_first and not self._archive.save(kept):
+        if self._saves_first and not self._archive.save(kept):
             with self._lock:
                 self.unsaved += 1
 

@@ -212,8 +212,11 @@ class FsspecLayer(BaseLayer):
         return self._connection.hint_s()
 
     def keep_listings(self) -> None:
-        """Give a listing out when it is in the index, not before: a mount is to go on without the source."""
-        self._catalogue.saves_first = True
+        """Have all listings from now on in the index, so that a mount can go on without the source.
+
+        What is believed now, or is listed later, is believed to the end: a long run does not list it again.
+        """
+        self._catalogue.keep()
 
     @property
     def unsaved_listings(self) -> int:
