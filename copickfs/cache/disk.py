@@ -115,8 +115,11 @@ class Disk:
         return self._try(lambda opened: self._read(opened, piece), None)
 
     def starts(self, piece: Piece) -> set[int]:
-        """Where the pieces start that are here of the object of ``piece``, in its version."""
-        return self._try(lambda opened: opened.ledger.starts(piece), set())
+        """Where the pieces start that are here of the object of ``piece``, in its version.
+
+        They count as read now, and their files were looked for.
+        """
+        return self._try(lambda opened: self._starts(opened, piece), set())
 
     def holds(self, piece: Piece) -> bool:
         """True if a piece is here, as far as the database knows."""
@@ -140,6 +143,10 @@ class Disk:
     def used_bytes(self) -> int:
         """What the files take."""
         return self._try(lambda opened: opened.ledger.used_bytes(), 0)
+
+    def most_bytes(self) -> int:
+        """What the files may take at most, as things are just now."""
+        return self._try(lambda opened: self._limit(opened, opened.ledger.used_bytes()), 0)
 
     @contextlib.contextmanager
     def using(self) -> Iterator[Opened]:
@@ -207,6 +214,18 @@ class Disk:
             self._touches[held.object, held.start] = time.time_ns()
         self._count(hits=1, hit_bytes=len(data))
         return data
+
+    def _starts(self, opened: Opened, piece: Piece) -> set[int]:
+        here = set()
+        for held in opened.ledger.held_of(piece):
+            file = opened.files.path_of(piece.source, piece.path, held.start, is_whole=piece.is_whole)
+            if opened.files.is_there(file, held.size_bytes):
+                here.add(held.start)
+                with self._lock:
+                    self._touches[held.object, held.start] = time.time_ns()
+            elif opened.ledger.drop_held(held):
+                self._count(damaged=1)
+        return here
 
     def _contents(self, opened: Opened, file: str, held: Held) -> bytes | None:
         """What is in a file if it is what was written."""

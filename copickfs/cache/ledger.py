@@ -28,6 +28,10 @@ _JOINED = "FROM piece p JOIN object o ON o.id = p.object"
 _OF_OBJECT = f"SELECT {_COLUMNS} {_JOINED}"
 _OF_PIECE = f"SELECT {_COLUMNS}, p.digest {_JOINED}"
 _VICTIMS = f"{_OF_OBJECT} WHERE p.is_pinned = 0 AND p.owner = '' ORDER BY p.used_ns LIMIT ?"
+_HELD_OF = """
+SELECT p.object, p.start, p.size_bytes, p.digest FROM object o JOIN piece p ON p.object = o.id
+WHERE o.source = ? AND o.path = ? AND o.version = ? AND (p.size_bytes = o.size_bytes) = ? AND p.owner = ''
+"""
 _FIND = """
 SELECT p.object, p.start, p.size_bytes, p.digest FROM object o JOIN piece p ON p.object = o.id
 WHERE o.source = ? AND o.path = ? AND o.version = ? AND p.start = ? AND p.owner = ''
@@ -84,6 +88,7 @@ class CachedObject(NamedTuple):
     cached_bytes: int
     is_pinned: bool
     used_ns: int
+    charge_bytes: int
 
 
 class Ledger:
@@ -105,15 +110,11 @@ class Ledger:
             row = connection.execute(_FIND, key).fetchone()
         return None if row is None or row[2] != piece.size_bytes else Held(*row)
 
-    def starts(self, piece: Piece) -> set[int]:
-        """Where the pieces start that are here of the object of ``piece``, in its version."""
-        query = (
-            "SELECT p.start FROM object o JOIN piece p ON p.object = o.id "
-            "WHERE o.source = ? AND o.path = ? AND o.version = ? AND p.owner = ''"
-        )
-        key = (piece.source, stored(piece.path), piece.version)
+    def held_of(self, piece: Piece) -> list[Held]:
+        """What is here of the object of ``piece``, in its version: whole, or in blocks, as ``piece`` is."""
+        key = (piece.source, stored(piece.path), piece.version, piece.is_whole)
         with self._database.reading() as connection:
-            return {row[0] for row in connection.execute(query, key)}
+            return [Held(*row) for row in connection.execute(_HELD_OF, key)]
 
     def reserve(self, piece: Piece, digest: int, owner: str, limit: Callable[[int], int]) -> int | None:
         """Book the room for a piece, and make that room: the number of its object, or None if there is none.
@@ -188,9 +189,11 @@ class Ledger:
         with self._database.writing() as connection:
             connection.executemany("UPDATE piece SET used_ns = ? WHERE object = ? AND start = ?", uses)
 
-    def forget(self, source: str | None, path: str) -> tuple[int, int]:
-        """Remove ``path`` and all below it, pinned or not, of one source or all: pieces and bytes."""
+    def forget(self, source: str | None, path: str, *, keep_pinned: bool = False) -> tuple[int, int]:
+        """Remove ``path`` and all below it, of one source or all: how many pieces, and bytes on the disk."""
         where, values = _below(source, path)
+        if keep_pinned:
+            where += " AND p.is_pinned = 0"
         with self._database.writing() as connection:
             before = _used(connection)
             return self._remove(connection, where, values), before - _used(connection)
@@ -230,15 +233,16 @@ class Ledger:
         """The objects at ``path`` and below, in the order of their paths."""
         where, values = _below(source, path)
         query = f"""
-        SELECT o.source, o.path, o.size_bytes, sum(p.size_bytes), max(p.is_pinned), max(p.used_ns)
+        SELECT o.source, o.path, o.size_bytes, sum(p.size_bytes), max(p.is_pinned), max(p.used_ns),
+               sum(p.charge_bytes)
         FROM object o JOIN piece p ON p.object = o.id {where} AND p.owner = ''
         GROUP BY o.id ORDER BY o.source, o.path
         """
         with self._database.reading() as connection:
             rows = connection.execute(query, values).fetchall()
         return [
-            CachedObject(source, shown(name), size, cached, bool(is_pinned), used_ns)
-            for source, name, size, cached, is_pinned, used_ns in rows
+            CachedObject(source, shown(name), size, cached, bool(is_pinned), used_ns, charge)
+            for source, name, size, cached, is_pinned, used_ns, charge in rows
         ]
 
     def used_bytes(self) -> int:

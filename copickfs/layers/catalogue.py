@@ -16,6 +16,7 @@ import contextlib
 import errno
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from copickfs.errors import AccessDenied, NotADirectory, NotFound, Transient, Unavailable, WouldBlock
@@ -58,6 +59,7 @@ class Catalogue:
     Attributes:
         on_use: Called with each directory, or array, when its listing is used first, from any thread; must
             not wait.
+        unsaved: Listings that could not be kept in the archive since `keep`.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class Catalogue:
         self._objects = ListingMemory()
         self._flights = SingleFlight()
         self._lock = threading.Lock()
+        self.unsaved = 0
+        self._kept_since_s: float | None = None
         self._loading = 0
         self._doubts = 0
         self.on_use: Callable[[str], None] | None = None
@@ -111,7 +115,7 @@ class Catalogue:
         if found is not None:
             return found
         if self._fetcher.hides(name) and not store_of(directory):
-            return self._object(path, wait=wait)
+            return self._object(path, wait=wait, archived=self._archive.is_believed)
         raise NotFound(path)
 
     def listing(self, directory: str, *, wait: bool = True, ahead: bool = False) -> Listing:
@@ -177,7 +181,9 @@ class Catalogue:
         with self._lock:
             self._doubts += 1  # what is being loaded from the archive is not believed either
             self._memory.distrust(directory)
-        self._objects.distrust(path)
+        if path is not None and self._objects.find(_alone(path)) is not None:
+            self._archive.distrust(_alone(path))
+        self._objects.distrust(None if path is None else _alone(path))
         self._announce(path or "")
 
     def changed(self, path: str, found: Found | None, *, is_new: bool = False) -> None:
@@ -207,13 +213,17 @@ class Catalogue:
         before = None if listing is None else listing.get(name)
         if kept is not None:
             kept.patch(path, found)
-        self._objects.forget(path)
+        self._objects.forget(_alone(path))
         if found is not None and found.kind == DIRECTORY and is_new:
             self._memory.keep_empty(path)
         elif kept is not None and kept.is_array and found is not None and found.kind == DIRECTORY:
             self._memory.forget(kept.origin)  # nobody has listed what has come into the array
         elif listing is None or (before is not None and before.kind == DIRECTORY):
             self._memory.forget_below(path)
+
+    def keep(self) -> None:
+        """Give answers when they are in the archive, not before, from now on, and believe them to the end."""
+        self._kept_since_s = time.monotonic()
 
     def close(self) -> None:
         """Wait a moment for what is being stored."""
@@ -245,7 +255,8 @@ class Catalogue:
         return self._is_young(kept) or time.monotonic() < kept.retry_s or not self._fetcher.may_ask
 
     def _is_young(self, kept: Kept) -> bool:
-        return kept.is_trusted and time.monotonic() - kept.fetched_s < self._ttl_s
+        now_s = time.monotonic() if self._kept_since_s is None else self._kept_since_s
+        return kept.is_trusted and now_s - kept.fetched_s < self._ttl_s
 
     def _first(self, directory: str, *, wait: bool, ahead: bool) -> Kept:
         """The first listing of a directory, for which those above it are listed first."""
@@ -288,9 +299,8 @@ class Catalogue:
             return kept
 
     def _fetch(self, origin: str) -> Kept:
-        return self._flights.run(
-            ("list", origin), lambda: self._load(origin), self._wait_s, after=self._archive.save
-        )
+        after = None if self._saves_first else self._archive.save
+        return self._flights.run(("list", origin), lambda: self._load(origin), self._wait_s, after=after)
 
     def _load(self, origin: str) -> Kept:
         landed = self._memory.find(origin)  # by another flight, after this caller had looked
@@ -304,6 +314,7 @@ class Catalogue:
                 raise
             self._compare(self._keep(kept, start), kept)
         self._lister.report_again("stale")
+        self._save_first(kept)
         return kept
 
     def _compare(self, before: Kept | None, kept: Kept) -> None:
@@ -326,20 +337,31 @@ class Catalogue:
         self._archive.forget(origin)
         self._memory.forget(origin)
 
-    def _object(self, path: str, *, wait: bool) -> Found:
-        """What a path is whose directory the source does not list."""
+    def _object(self, path: str, *, wait: bool, archived: bool = False) -> Found:
+        """What a path is that the source does not list.
+
+        Args:
+            path: The path.
+            wait: As for `found`.
+            archived: The answer outlives this process. Not where a source lists nothing, for other
+                credentials may change that, nor for a layer that is written, whose own changes count.
+        """
         if array_of(path):
             raise AccessDenied(
                 errno.EACCES,
                 f"layer {self._name}: {path!r} belongs to an array whose chunks the server does not list; "
                 "without that, an outage would read as zeros",
             )
-        kept = self._objects.find(path)
+        kept = self._objects.find(_alone(path))
         if kept is None or not self._is_fresh(kept):
             if not wait:
                 raise WouldBlock(self._name)
+            kept = kept or (self._recalled_object(path) if archived else None)
+        if kept is None or not self._is_fresh(kept):
+            after = self._archive.save if archived and not self._saves_first else None
+            look_up = partial(self._look_up, path, archived=archived)
             try:
-                kept = self._flights.run(("object", path), lambda: self._look_up(path), self._wait_s)
+                kept = self._flights.run(("object", path), look_up, self._wait_s, after=after)
             except Transient:
                 if kept is None:
                     raise
@@ -348,11 +370,37 @@ class Catalogue:
             return found
         raise NotFound(path)
 
-    def _look_up(self, path: str) -> Kept:
+    def _recalled_object(self, path: str) -> Kept | None:
+        """What an earlier process was told."""
+        kept = self._archive.load(_alone(path))
+        if kept is not None:
+            self._objects.keep(kept)
+        return kept
+
+    def _look_up(self, path: str, *, archived: bool) -> Kept:
+        asked_ns = time.time_ns()
         try:
             entries = [self._fetcher.info(path)]
         except NotFound:
             entries = []
-        kept = Kept(path, {"": Listing(entries)})
+        kept = Kept(_alone(path), {"": Listing(entries)})
+        kept.asked_ns = asked_ns
         self._objects.keep(kept)
+        if archived:
+            self._save_first(kept)
         return kept
+
+    @property
+    def _saves_first(self) -> bool:
+        return self._kept_since_s is not None
+
+    def _save_first(self, kept: Kept) -> None:
+        """Have what was fetched in the archive before it is given out, if that is wanted."""
+        if self._saves_first and not self._archive.save(kept):
+            with self._lock:
+                self.unsaved += 1
+
+
+def _alone(path: str) -> str:
+    """What the answer about a path is kept as that is in no listing: below it, and nothing that is there."""
+    return f"{path}//"

@@ -111,16 +111,14 @@ class Pieces:
             Stale: The source has another version.
             Transient: It is out of reach.
         """
-        absent = [piece for piece in pieces if not self.is_here(piece) and not self.is_kept(piece)]
+        absent = [piece for piece in pieces if not self.is_here(piece) and not self.holds(piece)]
         fetched = {}
-        for run in _runs(absent):
-            span = ByteRange(run[0].start, run[-1].stop)
-            data = self._read(run[0].path, span, found)
-            for piece in run:
-                part = data[piece.start - span.start : piece.stop - span.start]
-                self.cache.put(piece, part)
-                self._used(piece, found, None)
-                fetched[piece.start] = part
+        for run in runs(absent):
+            if len(run) > 1:
+                for piece, data in self._read_run(run, found):
+                    self.cache.put(piece, data)
+                    self._used(piece, found, None)
+                    fetched[piece.start] = data
         return fetched
 
     def guess(self, piece: Piece, found: Found) -> None:
@@ -128,7 +126,7 @@ class Pieces:
         if piece not in self.cache.memory:
             self._flights.run(piece, lambda: self._fetched(piece, found, is_guess=True))
 
-    def keep(self, path: str, found: Found, file: str | os.PathLike[str]) -> None:
+    def adopt(self, path: str, found: Found, file: str | os.PathLike[str]) -> None:
         """Keep the contents of a local file that has just become ``found`` at the source. Never raises."""
         version, size = self.version_of(found), found.size_bytes
         step = piece_bytes(size)
@@ -143,11 +141,28 @@ class Pieces:
         except OSError as error:
             _log.debug("%s is not kept: %s", path, error)
 
+    def kept(self, piece: Piece) -> set[int]:
+        """Where the pieces start that are on the disk of the object of ``piece``; they count as read now."""
+        disk = self.cache.disk
+        if disk is None or not piece.is_lasting:
+            return set()
+        disk.flush_touches()
+        return disk.starts(piece)
+
+    def keep(self, run: Sequence[Piece], found: Found) -> Iterator[tuple[Piece, bool]]:
+        """Fetch pieces that follow each other, and write each to the disk; False if it is not there then.
+
+        Raises `Stale` and `Transient`.
+        """
+        disk = self.cache.disk
+        for piece, data in self._read_run(run, found):
+            yield piece, disk is not None and piece.is_lasting and disk.put(piece, data)
+
     def is_here(self, piece: Piece) -> bool:
         """True if a piece is in memory or being fetched."""
         return piece in self.cache.memory or self._flights.is_under_way(piece)
 
-    def is_kept(self, piece: Piece) -> bool:
+    def holds(self, piece: Piece) -> bool:
         """True if a piece is in memory or on the disk of the cache."""
         return self.cache.holds(piece)
 
@@ -163,6 +178,14 @@ class Pieces:
             self.cache.put(piece, data)
         return data, False
 
+    def _read_run(self, run: Sequence[Piece], found: Found) -> list[tuple[Piece, bytes]]:
+        """Pieces that follow each other, with one request."""
+        first = run[0].start
+        data = self._read(run[0].path, ByteRange(first, run[-1].stop), found)
+        if len(run) == 1:
+            return [(run[0], data)]
+        return [(piece, data[piece.start - first : piece.stop - first]) for piece in run]
+
     def _used(self, piece: Piece, found: Found, hit: bytes | None) -> None:
         with self._lock:
             if hit is None:
@@ -174,14 +197,13 @@ class Pieces:
             self.on_use(piece, found)
 
 
-def _runs(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
-    """Neighbours that one request is enough for; none that are alone."""
+def runs(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Pieces in order, those together for which one request is enough."""
     run: list[Piece] = []
     for piece in pieces:
         if run and (piece.start != run[-1].stop or piece.stop - run[0].start > _TOGETHER_BYTES):
-            if len(run) > 1:
-                yield run
+            yield run
             run = []
         run.append(piece)
-    if len(run) > 1:
+    if run:
         yield run

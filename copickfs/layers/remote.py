@@ -36,9 +36,10 @@ from copickfs.layers.sources.redaction import shown_url
 from copickfs.model import BLOCK_BYTES, Entry, Health, Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from copickfs.index.listings import ListingStore
+    from copickfs.layers.base import Layer
     from copickfs.layers.cachelayer import CacheLayer
     from copickfs.layers.listings import Listing
 
@@ -62,6 +63,7 @@ class FsspecLayer(BaseLayer):
 
     Attributes:
         owner: User and group whose everything is.
+        cached_as: Name in the cache's directory of what is read from here; ``""`` if that is not kept there.
 
     Args:
         name: Name of the layer.
@@ -110,9 +112,11 @@ class FsspecLayer(BaseLayer):
             name, self._connection, believed_s, 1.25 * timeout_s, self._announce, archive
         )
         self.owner = (os.getuid(), os.getgid())
+        source = cache_name(root_url, fs_args or {})
+        self.cached_as = "" if cache is None else source
         self._pieces = Pieces(
             Cache(memory_bytes=_OWN_MEMORY_BYTES) if cache is None else cache.cache,
-            cache_name(root_url, fs_args or {}),
+            source,
             self._connection.read,
             immutable=immutable,
         )
@@ -214,6 +218,18 @@ class FsspecLayer(BaseLayer):
         """Seconds until it makes sense to repeat a failed read; 0 when the source answers. Never blocks."""
         return self._connection.hint_s()
 
+    def keep_listings(self) -> None:
+        """Have all listings from now on in the index, so that a mount can go on without the source.
+
+        What is believed now, or is listed later, is believed to the end: a long run does not list it again.
+        """
+        self._catalogue.keep()
+
+    @property
+    def unsaved_listings(self) -> int:
+        """Listings since `keep_listings` that are not in the index."""
+        return self._catalogue.unsaved
+
     def found(self, path: str, *, wait: bool = True) -> Found:
         """What the source has at ``path``; see `Catalogue.found`."""
         return self._catalogue.found(path, wait=wait)
@@ -264,3 +280,13 @@ class FsspecLayer(BaseLayer):
     def _announce(self, path: str) -> None:
         for callback in self._callbacks:
             callback(path)
+
+
+def remote_layers(layers: Iterable[Layer]) -> list[FsspecLayer]:
+    """Those of some layers that are remote."""
+    return [layer for layer in layers if isinstance(layer, FsspecLayer)]
+
+
+def cached_layers(layers: Iterable[Layer]) -> list[FsspecLayer]:
+    """Those of some layers of which what is read is kept in the cache's directory."""
+    return [layer for layer in remote_layers(layers) if layer.cached_as]
