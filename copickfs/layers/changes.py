@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import xxhash
@@ -58,16 +59,24 @@ class Changes:
         catalogue: What is remembered of it.
         journal: Keeps note of temporary names at the source.
         files: What is open.
+        keep: Told of each file that was sent, what it has become, and where its contents are; must not raise.
     """
 
     def __init__(
-        self, name: str, connection: Connection, catalogue: Catalogue, journal: Journal, files: OpenFiles
+        self,
+        name: str,
+        connection: Connection,
+        catalogue: Catalogue,
+        journal: Journal,
+        files: OpenFiles,
+        keep: Callable[[str, Found, Path], None] | None = None,
     ) -> None:
         self._name = name
         self._connection = connection
         self._catalogue = catalogue
         self._journal = journal
         self._files = files
+        self._keep = keep
 
     def apply(self, record: Record) -> Landed | None:
         """Make a change of the journal."""
@@ -95,6 +104,8 @@ class Changes:
             landed = self._landed(path, upload, mtime_ns)
             self._journal.forget_upload(upload.token)
             self._catalogue.changed(*landed)
+            if self._keep is not None:
+                self._keep(landed.path, landed.found, Path(upload.file))
         if landed.path != path:
             self._report_conflict(path, landed.path)
         return landed

@@ -8,19 +8,25 @@ Where a source tells nothing that changes with the contents, or the file has cha
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from copickfs.cache import Piece
+from copickfs.cache.piece import piece_bytes
 from copickfs.layers.flight import SingleFlight
 from copickfs.model import ByteRange
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from copickfs.cache import Cache
     from copickfs.layers.sources import Found
+
+_log = logging.getLogger(__name__)
 
 SETTLED_NS = 2_000_000_000
 """A file that was changed less than this ago may be changed again without looking any different."""
@@ -101,6 +107,21 @@ class Pieces:
         """Fetch a piece that nobody has asked for yet. Raises `Stale` and `Transient`."""
         if piece not in self.cache.memory:
             self._flights.run(piece, lambda: self._fetched(piece, found, is_guess=True))
+
+    def keep(self, path: str, found: Found, file: str | os.PathLike[str]) -> None:
+        """Keep the contents of a local file that has just become ``found`` at the source. Never raises."""
+        version, size = self.version_of(found), found.size_bytes
+        step = piece_bytes(size)
+        try:
+            with Path(file).open("rb") as contents:
+                for start in range(0, size, step):
+                    piece = self.piece(path, version, ByteRange(start, min(start + step, size)), size)
+                    data = contents.read(piece.size_bytes)
+                    if not piece.is_lasting or len(data) != piece.size_bytes:
+                        return
+                    self.cache.put(piece, data)
+        except OSError as error:
+            _log.debug("%s is not kept: %s", path, error)
 
     def is_here(self, piece: Piece) -> bool:
         """True if a piece is in memory or being fetched."""

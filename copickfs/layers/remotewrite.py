@@ -92,7 +92,11 @@ class WritableFsspecLayer(FsspecLayer):
         self._journal = Journal(name, place / journal_name(root_url, options.get("fs_args") or {}))
         self._backlog = Backlog(name, self._journal)
         self._shown = PendingView(self, self._backlog, self._journal)
-        self._changes = Changes(name, self._connection, self._catalogue, self._journal, self._shown.files)
+        # What was written here and sent behind is read again here, most of all.
+        keep = self._pieces.keep if propagate else None
+        self._changes = Changes(
+            name, self._connection, self._catalogue, self._journal, self._shown.files, keep
+        )
         self._publishing = Publishing(
             name, self._backlog, self._shown, self._changes, propagate=propagate, settle_s=self._settle_s
         )
