@@ -42,11 +42,13 @@ def error(status: str, code: str, message: str = "no") -> bytes:
     return reply(status, f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode())
 
 
-def listing(*keys: str, prefixes: tuple[str, ...] = (), size: int = 4, token: str = "") -> bytes:
+def listing(
+    *keys: str, prefixes: tuple[str, ...] = (), size: int = 4, token: str = "", etag: str = "1"
+) -> bytes:
     """One page of a listing; with a ``token`` there is another one."""
     contents = "".join(
         f"<Contents><Key>{key}</Key><LastModified>2030-01-01T00:00:00.000Z</LastModified>"
-        f"<ETag>&quot;1&quot;</ETag><Size>{size}</Size></Contents>"
+        f"<ETag>&quot;{etag}&quot;</ETag><Size>{size}</Size></Contents>"
         for key in keys
     )
     shared = "".join(f"<CommonPrefixes><Prefix>{prefix}</Prefix></CommonPrefixes>" for prefix in prefixes)

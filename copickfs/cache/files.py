@@ -48,10 +48,10 @@ class Files:
         """Where a piece is."""
         if is_whole:
             return f"{self._content}/{source}/{path}"
-        directory, _, name = path.rpartition("/")
+        above, slash, name = path.rpartition("/")
         if len(os.fsencode(name)) + len(BLOCKS_SUFFIX) > _NAME_MAX_BYTES:
             name = hashlib.sha256(os.fsencode(name)).hexdigest()
-        return f"{self._content}/{source}/{directory}/{name}{BLOCKS_SUFFIX}/{start:0{_START_DIGITS}d}"
+        return f"{self._content}/{source}/{above}{slash}{name}{BLOCKS_SUFFIX}/{start:0{_START_DIGITS}d}"
 
     def write(self, data: bytes) -> str:
         """A new file with ``data``, not yet in its place. Raises `OSError`, and leaves nothing then."""

@@ -95,7 +95,7 @@ def test_a_range_is_one_request_that_names_the_version(store: ObjectStore) -> No
     store.fill({"big": BIG})
     with layer_of(store) as layer, contextlib.closing(layer.open("big")) as file:
         with store.recorded() as requests:
-            assert file.read(ByteRange(1 << 20, 3 << 20)) == BIG[1 << 20 : 3 << 20]
+            assert file.read(ByteRange((1 << 20) + 5, 2 << 20)) == BIG[(1 << 20) + 5 : 2 << 20]
         assert len(requests) == 1
         store.fill({"big": BIG[::-1]})
         with pytest.raises(Stale):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -171,7 +172,7 @@ def got(file: Any) -> bytes:
         error("416 Range Not Satisfiable", "InvalidRange"),
         error("404 Not Found", "NoSuchKey"),
         reply("200 OK", DATA, STAMPS.replace('"1"', '"2"')),
-        reply("200 OK", DATA * 2, STAMPS),
+        reply("200 OK", DATA * 2, STAMPS.replace('"1"', '"2"')),
     ],
     ids=["412", "416", "404", "another ETag", "another length"],
 )
@@ -180,6 +181,77 @@ def test_another_version_is_stale(faulty: Faulty, layer: FsspecLayer, answer: by
         faulty.get = answer
         with pytest.raises(Stale):
             file.read(ByteRange(0, 10))
+
+
+def test_the_same_version_of_another_length_is_none(faulty: Faulty, layer: FsspecLayer) -> None:
+    """Nor is it another one, whose error readers of zarr would take for zeros: it is waited for."""
+    with contextlib.closing(layer.open("dir/x")) as file:
+        faulty.get = reply("200 OK", DATA * 2, STAMPS)
+        with pytest.raises(Transient):
+            file.read(ByteRange(0, 10))
+        faulty.get = None
+        assert got(file) == DATA
+
+
+class Etagged:
+    """A store of one object, whose ETag is a digest of 32 digits, and of bodies one after the other."""
+
+    def __init__(self, etag: str, *bodies: bytes) -> None:
+        self.etag = etag
+        self.bodies = list(bodies)
+        self.gets = 0
+
+    def __call__(self, _method: str, address: str, _body: bytes) -> bytes:
+        if "list-type=2" in address:
+            return listing("r/x", etag=self.etag)
+        self.gets += 1
+        body = self.bodies.pop(0) if len(self.bodies) > 1 else self.bodies[0]
+        return reply("200 OK", body, STAMPS.replace('"1"', f'"{self.etag}"'))
+
+
+MD5 = hashlib.md5(DATA, usedforsecurity=False).hexdigest()
+DAMAGED = (b"1235", b"1236", b"1237")
+
+
+@contextlib.contextmanager
+def etagged(etag: str, *bodies: bytes) -> Iterator[tuple[FsspecLayer, Etagged]]:
+    store = Etagged(etag, *bodies)
+    with StoreServer(store) as server, unconnected(server.port) as layer:
+        layer.connect()
+        yield layer, store
+
+
+def test_a_damaged_body_is_fetched_again(caplog: pytest.LogCaptureFixture) -> None:
+    with etagged(MD5, DAMAGED[0], DATA, DATA) as (layer, store), contextlib.closing(layer.open("x")) as file:
+        assert file.read(ByteRange(0, 10)) == DATA
+        assert store.gets == 2
+    assert [r.getMessage()[:1] for r in caplog.records if r.levelname == "WARNING"] == ["x"]
+
+
+def test_bodies_that_are_damaged_each_time_are_an_outage() -> None:
+    with (
+        etagged(MD5, *DAMAGED) as (layer, _),
+        contextlib.closing(layer.open("x")) as file,
+        pytest.raises(Transient, match="ETag"),
+    ):
+        file.read(ByteRange(0, 10))
+
+
+def test_an_etag_that_is_no_digest_is_found_out_once(caplog: pytest.LogCaptureFixture) -> None:
+    """As those of encrypted objects, which look the same."""
+    with etagged("0" * 32, DATA) as (layer, store):
+        for expected in (2, 3):
+            layer._pieces.cache.memory.clear()
+            with contextlib.closing(layer.open("x")) as file:
+                assert file.read(ByteRange(0, 10)) == DATA
+            assert store.gets == expected
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_an_etag_of_parts_is_compared_with_nothing() -> None:
+    with etagged(f"{'0' * 32}-2", DATA) as (layer, store), contextlib.closing(layer.open("x")) as file:
+        assert file.read(ByteRange(0, 10)) == DATA
+        assert store.gets == 1
 
 
 def test_what_is_denied_is_denied(faulty: Faulty, layer: FsspecLayer) -> None:

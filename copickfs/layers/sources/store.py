@@ -16,6 +16,7 @@ from copickfs.errors import AccessDenied, NotADirectory, NotFound, Stale, Unavai
 from copickfs.layers.sources import DIRECTORY, Counters, Found
 from copickfs.layers.sources.store_answers import OddKey
 from copickfs.layers.sources.store_client import StoreClient, found_by
+from copickfs.layers.sources.store_digests import Digests
 from copickfs.layers.sources.store_listing import listed, listed_below
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class StoreSource:
         self._counters = counters
         self._silence_s = silence_s
         self._client = StoreClient(place, counters, silence_s)
+        self._digests = Digests()
         self._make_lenient = lenient
         self._lenient: Source | None = None
         self._writing: Writing | None = None
@@ -110,6 +112,14 @@ class StoreSource:
 
     def read(self, path: str, span: ByteRange, found: Found, attempt: Attempt) -> bytes:
         """See `Source.read`. The store compares the version, and its answer is looked at once more."""
+
+        def fetch() -> bytes:
+            return self._fetched(path, span, found, attempt)
+
+        is_whole = span.size_bytes == found.size_bytes
+        return self._digests.checked(found.etag, path, fetch) if is_whole else fetch()
+
+    def _fetched(self, path: str, span: ByteRange, found: Found, attempt: Attempt) -> bytes:
         options: GetOptions = {}
         if found.etag and not found.etag.startswith("W/"):
             options["if_match"] = found.etag
@@ -121,6 +131,8 @@ class StoreSource:
             raise Stale(path) from None
         attempt.progress()
         now = found_by(result.meta)
+        if found.etag and now.etag == found.etag and now.size_bytes != found.size_bytes:
+            raise Unavailable(f"an answer of {now.size_bytes} bytes for a version of {found.size_bytes}")
         if now.size_bytes != found.size_bytes or (found.etag and now.etag != found.etag):
             raise Stale(path)
         pieces = []
