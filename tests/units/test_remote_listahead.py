@@ -63,9 +63,9 @@ def test_the_next_runs_are_listed_as_deep_as_the_last_one(site: WebServer) -> No
             layer.scan(f"{TOP}/{run}/Picks")
         ahead = [f"{TOP}/{run}{below}" for run in RUNS[2 : 1 + FIRST_SIBLINGS] for below in ("", "/Picks")]
         wait_until(lambda: all(f"/{path}/" in listed(site) for path in ahead), what="the next runs")
-        wait_until(lambda: all(is_at_hand(layer, path) for path in ahead), what="their listings")
         assert f"/{TOP}/{RUNS[2]}/VoxelSpacing10.000/" not in listed(site), "where nobody has looked before"
         assert f"/{TOP}/{RUNS[10]}/" not in listed(site), "too far ahead"
+        wait_until(lambda: all(is_at_hand(layer, path) for path in ahead), what="their listings")
 
 
 def test_a_whole_walk_asks_for_each_directory_once(site: WebServer) -> None:
