@@ -112,9 +112,15 @@ def restart_alone(context: click.Context) -> None:
 
 @contextlib.contextmanager
 def stopping(stop: threading.Event) -> Iterator[None]:
-    """Signals end the run in order."""
+    """Signals end the run in order; who interrupts it twice does not want to wait for that."""
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+
+    def end(number: int, _frame: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = [signal.signal(number, end) for number in numbers]
     try:
         yield
     finally:

@@ -93,13 +93,14 @@ def prefetch(  # noqa: PLR0913 - the options
     config_file, mountpoint = configuration_of(target)
     wish = _Wish(tree_paths(paths, mountpoint), given, level, pin, quiet, jobs)
     stop = threading.Event()
-    with open_configuration(config_file, must_index=True) as opened, stopping(stop):
+    with open_configuration(config_file, must_index=True) as opened:
         cache = cache_of(opened.manager)
         layers = cached_of(opened.manager, layer)
         for each in remote_layers(opened.manager.get_data_layers()):
             each.keep_listings()
         connected(opened.manager)
-        _Run(opened, cache, layers, wish, stop).do()
+        with stopping(stop):
+            _Run(opened, cache, layers, wish, stop).do()
 
 
 def _add_tomogram(criteria: dict[str, Any], tomogram: str | None) -> None:
