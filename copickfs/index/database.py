@@ -194,8 +194,9 @@ class Database:
         return connection
 
     def _close_abandoned(self) -> None:
-        """Close the connections of threads that have ended."""
-        for connection in [one for one, thread in self._open.items() if not thread.is_alive()]:
+        """Close the connections of threads that have ended, but not the writer's while another writes."""
+        unused = [item for item in self._open.items() if item[0] not in self._used]
+        for connection in [one for one, thread in unused if not thread.is_alive()]:
             del self._open[connection]
             connection.close()
 

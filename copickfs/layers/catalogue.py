@@ -16,7 +16,6 @@ import contextlib
 import errno
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from copickfs.errors import AccessDenied, NotADirectory, NotFound, Transient, Unavailable, WouldBlock
@@ -24,8 +23,9 @@ from copickfs.layers.archive import ListingArchive
 from copickfs.layers.flight import SingleFlight
 from copickfs.layers.lister import Lister, is_internal
 from copickfs.layers.listings import Kept, Listing, ListingMemory
+from copickfs.layers.loosenames import STALE_RETRY_S, LooseNames
 from copickfs.layers.sources import DIRECTORY, Found
-from copickfs.paths import array_of, split, store_of
+from copickfs.paths import split, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from copickfs.layers.lister import Fetcher
 
 ROOT = Found("", DIRECTORY)
-STALE_RETRY_S = 5.0
-"""How long a remembered listing stands in for one that could not be had, before the next try."""
-
 _MANY_CHANGES = 1_000
 
 
@@ -79,8 +76,11 @@ class Catalogue:
         self._lister = Lister(name, fetcher)
         self._archive = archive or ListingArchive(name)
         self._memory = ListingMemory()
-        self._objects = ListingMemory()
         self._flights = SingleFlight()
+        self._loose = LooseNames(
+            name, fetcher, self._archive, self._flights,
+            wait_s=lambda: self._wait_s, is_fresh=self._is_fresh, save_first=self._save_first,
+        )  # fmt: skip
         self._lock = threading.Lock()
         self.unsaved = 0
         self._kept_since_s: float | None = None
@@ -110,12 +110,12 @@ class Catalogue:
         try:
             listing = self.listing(directory, wait=wait, ahead=ahead)
         except AccessDenied:
-            return self._object(path, wait=wait)
+            return self._loose.found(path, wait=wait)
         found = listing.get(name)
         if found is not None:
             return found
         if self._fetcher.hides(name) and not store_of(directory):
-            return self._object(path, wait=wait, archived=self._archive.is_believed)
+            return self._loose.found(path, wait=wait, archived=self._archive.is_believed)
         raise NotFound(path)
 
     def listing(self, directory: str, *, wait: bool = True, ahead: bool = False) -> Listing:
@@ -181,9 +181,7 @@ class Catalogue:
         with self._lock:
             self._doubts += 1  # what is being loaded from the archive is not believed either
             self._memory.distrust(directory)
-        if path is not None and self._objects.find(_alone(path)) is not None:
-            self._archive.distrust(_alone(path))
-        self._objects.distrust(None if path is None else _alone(path))
+        self._loose.distrust(path)
         self._announce(path or "")
 
     def changed(self, path: str, found: Found | None, *, is_new: bool = False) -> None:
@@ -213,7 +211,7 @@ class Catalogue:
         before = None if listing is None else listing.get(name)
         if kept is not None:
             kept.patch(path, found)
-        self._objects.forget(_alone(path))
+        self._loose.forget(path)
         if found is not None and found.kind == DIRECTORY and is_new:
             self._memory.keep_empty(path)
         elif kept is not None and kept.is_array and found is not None and found.kind == DIRECTORY:
@@ -337,70 +335,13 @@ class Catalogue:
         self._archive.forget(origin)
         self._memory.forget(origin)
 
-    def _object(self, path: str, *, wait: bool, archived: bool = False) -> Found:
-        """What a path is that the source does not list.
-
-        Args:
-            path: The path.
-            wait: As for `found`.
-            archived: The answer outlives this process. Not where a source lists nothing, for other
-                credentials may change that, nor for a layer that is written, whose own changes count.
-        """
-        if array_of(path):
-            raise AccessDenied(
-                errno.EACCES,
-                f"layer {self._name}: {path!r} belongs to an array whose chunks the server does not list; "
-                "without that, an outage would read as zeros",
-            )
-        kept = self._objects.find(_alone(path))
-        if kept is None or not self._is_fresh(kept):
-            if not wait:
-                raise WouldBlock(self._name)
-            kept = kept or (self._recalled_object(path) if archived else None)
-        if kept is None or not self._is_fresh(kept):
-            after = self._archive.save if archived and not self._saves_first else None
-            look_up = partial(self._look_up, path, archived=archived)
-            try:
-                kept = self._flights.run(("object", path), look_up, self._wait_s, after=after)
-            except Transient:
-                if kept is None:
-                    raise
-                kept.retry_s = time.monotonic() + STALE_RETRY_S
-        for found in kept.listings[""]:
-            return found
-        raise NotFound(path)
-
-    def _recalled_object(self, path: str) -> Kept | None:
-        """What an earlier process was told."""
-        kept = self._archive.load(_alone(path))
-        if kept is not None:
-            self._objects.keep(kept)
-        return kept
-
-    def _look_up(self, path: str, *, archived: bool) -> Kept:
-        asked_ns = time.time_ns()
-        try:
-            entries = [self._fetcher.info(path)]
-        except NotFound:
-            entries = []
-        kept = Kept(_alone(path), {"": Listing(entries)})
-        kept.asked_ns = asked_ns
-        self._objects.keep(kept)
-        if archived:
-            self._save_first(kept)
-        return kept
-
     @property
     def _saves_first(self) -> bool:
         return self._kept_since_s is not None
 
-    def _save_first(self, kept: Kept) -> None:
-        """Have what was fetched in the archive before it is given out, if that is wanted."""
+    def _save_first(self, kept: Kept) -> bool:
+        """Have what was fetched in the archive before it is given out, and say True, if that is wanted."""
         if self._saves_first and not self._archive.save(kept):
             with self._lock:
                 self.unsaved += 1
-
-
-def _alone(path: str) -> str:
-    """What the answer about a path is kept as that is in no listing: below it, and nothing that is there."""
-    return f"{path}//"
+        return self._saves_first

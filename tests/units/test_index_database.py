@@ -387,6 +387,26 @@ def work_long(database: Database, use: str, begun: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("use", ["reading", "writing"])
+def test_what_another_thread_has_opened_and_left_is_not_closed_in_use(database: Database) -> None:
+    def write() -> None:
+        with database.writing() as connection:
+            connection.execute("INSERT INTO name (text) VALUES ('one')")
+
+    def read() -> None:
+        with database.reading() as connection:
+            connection.execute("SELECT count(*) FROM name").fetchone()
+
+    for step in (write, read):
+        thread = threading.Thread(target=step)
+        thread.start()
+        thread.join()
+        with database.writing() as connection:  # the connection of the thread that has ended
+            other = threading.Thread(target=read)
+            other.start()
+            other.join()
+            connection.execute("INSERT INTO name (text) VALUES (?)", (step.__name__,))
+
+
 def test_closing_ends_what_is_being_done_and_harms_nothing(path: Path, database: Database, use: str) -> None:
     put(database, "a")
     begun = threading.Event()
