@@ -386,7 +386,6 @@ def work_long(database: Database, use: str, begun: threading.Event) -> None:
         connection.execute(SLOW).fetchall()
 
 
-@pytest.mark.parametrize("use", ["reading", "writing"])
 def test_what_another_thread_has_opened_and_left_is_not_closed_in_use(database: Database) -> None:
     def write() -> None:
         with database.writing() as connection:
@@ -407,6 +406,7 @@ def test_what_another_thread_has_opened_and_left_is_not_closed_in_use(database: 
             connection.execute("INSERT INTO name (text) VALUES (?)", (step.__name__,))
 
 
+@pytest.mark.parametrize("use", ["reading", "writing"])
 def test_closing_ends_what_is_being_done_and_harms_nothing(path: Path, database: Database, use: str) -> None:
     put(database, "a")
     begun = threading.Event()
