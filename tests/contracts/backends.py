@@ -15,6 +15,7 @@ from copickfs.layers.memory import MemoryLayer
 from copickfs.layers.remote import FsspecLayer
 from tests.azurite import Azurite
 from tests.objectstore import ObjectStore
+from tests.rclonestore import RcloneStore
 from tests.remotes import KINDS
 from tests.servers import SftpServer
 from tests.webserver import WebServer
@@ -206,6 +207,22 @@ def _google(root: Path) -> Iterator[Layer]:
 
 
 @contextlib.contextmanager
+def _rclone(root: Path) -> Iterator[Layer]:
+    directory = root.parent / f"rclone-{uuid.uuid4().hex}"
+    with RcloneStore(directory) as store:
+        project = directory / store.bucket / "project"
+        for path, data in FILES.items():
+            if "\n" not in path:
+                (project / path).parent.mkdir(parents=True, exist_ok=True)
+                (project / path).write_bytes(data)
+        for path in EMPTY_DIRECTORIES:
+            (project / path).mkdir(parents=True)
+            (project / path / ".copickfs-directory").touch()
+        with connected(FsspecLayer("contract", store.url, fs_args=store.fs_args)) as layer:
+            yield layer
+
+
+@contextlib.contextmanager
 def _azure(root: Path) -> Iterator[Layer]:
     with Azurite(root.parent) as store:
         store.fill({path: data for path, data in FILES.items() if not {"\n", "\\"} & set(path)})
@@ -233,6 +250,7 @@ BACKENDS = (
     Backend("web", _web, links=False),
     Backend("web-json", _web_json, links=False),
     Backend("s3", _store, on_disk=False, links=False, excluded="\n"),
+    Backend("s3-rclone", _rclone, on_disk=False, links=False, excluded="\n"),
     Backend("gs", _google, on_disk=False, links=False, excluded="\n"),
     Backend("az", _azure, on_disk=False, links=False, excluded="\n\\"),
 )

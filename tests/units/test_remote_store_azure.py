@@ -83,7 +83,7 @@ def test_a_root_that_cannot_be_one_is_told(server: Azurite) -> None:
         (
             server.url,
             {"connection_string": other},
-            "refuses",
+            "no permission|refuses",
         ),
     )
     for url, fs_args, told in cases:

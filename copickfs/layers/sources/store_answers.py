@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from copickfs.errors import AccessDenied, ConfigError, DeadlineExceeded, NotFound, Stale, Unavailable
+from copickfs.layers.sources import RangesIgnored
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})[^:<]*")
 _CODE = re.compile(r"<Code>\s*(\w+)\s*</Code>")
@@ -88,6 +89,8 @@ def _definite(kind: str, said: Said, path: str) -> Exception | None:
         return FileExistsError(errno.EEXIST, "exists", path)
     if kind == "PermissionDeniedError" or said.status == HTTPStatus.FORBIDDEN:
         return AccessDenied(path)
+    if "non-partial response" in said.text:
+        return RangesIgnored(path)
     code = _ERRNO_OF_CODE.get(said.code) or _ERRNO_OF_STATUS.get(said.status)
     if kind == "NotSupportedError" or "required for conditional update" in said.text:
         code = errno.EOPNOTSUPP
