@@ -29,6 +29,12 @@ class Form(enum.Enum):
     NULL = enum.auto()
 
 
+offline_option = click.option(
+    "--offline", is_flag=True, help="Never ask a network: answer from what is known and cached."
+)
+"""As for a mount; one that is mounted so is asked so in any case."""
+
+
 def forms(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say in which form an answer is printed, for `form_of`."""
     for option in (

@@ -40,7 +40,7 @@ class Opened(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_target(target: str, *, layer: str | None = None) -> Iterator[Opened]:
+def open_target(target: str, *, layer: str | None = None, offline: bool = False) -> Iterator[Opened]:
     """The catalog of a configuration file, or of a mount point, as far as it is known now.
 
     Where there is no index yet, all layers are gone through; if the answers then lack something, the
@@ -49,6 +49,7 @@ def open_target(target: str, *, layer: str | None = None) -> Iterator[Opened]:
     Args:
         target: What is named.
         layer: A layer that it must have, or a pattern for some.
+        offline: Reach for nothing on a network; for a mount that does not, neither does this.
 
     Raises:
         UserError: It is neither.
@@ -64,9 +65,10 @@ def open_target(target: str, *, layer: str | None = None) -> Iterator[Opened]:
         mountpoint = mount
         answer = ask_index(mount)
         config_file, database_file = Path(answer["configuration"]), answer["database"]
+        offline = offline or answer.get("offline", False)
         if not answer["settled"]:
             click.echo("copickfs: the index of the mount has not caught up with the latest changes", err=True)
-    with open_configuration(config_file, database_file=database_file) as opened:
+    with open_configuration(config_file, database_file=database_file, offline=offline) as opened:
         with mistakes():
             require_one_of((each.name for each in opened.manager.get_data_layers()), layer, "layer")
         _tell_unindexed(opened.catalog, target, config_file)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from copickfs.cli.answers import form_of, forms, show
+from copickfs.cli.answers import form_of, forms, offline_option, show
 from copickfs.cli.command import Command, mistakes
 
 
@@ -21,12 +21,14 @@ from copickfs.cli.command import Command, mistakes
 @click.option("--type", "types", multiple=True, metavar="T", help="Kind, such as picks; may be repeated.")
 @click.option("--segmentation-type", metavar="T", help="binary, multilabel, instance or panoptic.")
 @click.option("--layer", metavar="L", help="A layer that has it.")
+@offline_option
 @forms
 def find(
     target: str,
     object_name: str | None,
     types: tuple[str, ...],
     *,
+    offline: bool,
     as_json: bool,
     paths: bool,
     null: bool,
@@ -48,5 +50,5 @@ def find(
         given["type"] = types
     with mistakes():
         criteria_of(**given)  # a mistake is told before anything is looked for
-    with open_target(target, layer=given.get("layer")) as opened:
+    with open_target(target, layer=given.get("layer"), offline=offline) as opened:
         show(opened.catalog.find_objects(**given), opened.mountpoint, form)

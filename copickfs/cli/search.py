@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from copickfs.cli.answers import form_of, forms, show
+from copickfs.cli.answers import form_of, forms, offline_option, show
 from copickfs.cli.command import Command, mistakes
 
 
@@ -16,9 +16,18 @@ from copickfs.cli.command import Command, mistakes
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
     help="Most entities of each kind.",
 )  # fmt: skip
+@offline_option
 @forms
 def search(
-    target: str, text: str, types: tuple[str, ...], limit: int, *, as_json: bool, paths: bool, null: bool
+    target: str,
+    text: str,
+    types: tuple[str, ...],
+    limit: int,
+    *,
+    offline: bool,
+    as_json: bool,
+    paths: bool,
+    null: bool,
 ) -> None:
     """Search the names of runs, tomograms, objects, users and sessions for the words in TEXT.
 
@@ -31,5 +40,5 @@ def search(
     form = form_of(as_json=as_json, paths=paths, null=null)
     with mistakes():
         kinds = [kind.plural for kind in types_of(types)] or None
-    with open_target(target) as opened:
+    with open_target(target, offline=offline) as opened:
         show(opened.catalog.search(text, kinds, limit), opened.mountpoint, form)

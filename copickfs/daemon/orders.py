@@ -29,15 +29,23 @@ class Orders:
         writer: What changes the tree; None on a read-only mount.
         keeper: Keeps the index; None if there is none.
         configuration: Path of the configuration file.
+        offline: Nothing on a network is asked for this mount.
     """
 
     def __init__(
-        self, manager: LayerManager, writer: Writer | None, keeper: Keeper | None, configuration: str
+        self,
+        manager: LayerManager,
+        writer: Writer | None,
+        keeper: Keeper | None,
+        configuration: str,
+        *,
+        offline: bool = False,
     ) -> None:
         self._manager = manager
         self._writer = writer
         self._keeper = keeper
         self._configuration = configuration
+        self._offline = offline
         self._ending = threading.Event()
 
     def close(self) -> None:
@@ -54,7 +62,12 @@ class Orders:
         if self._keeper is not None:
             is_settled = self._keeper.settle(_SETTLE_S)
             database = self._keeper.document()["database"]
-        return {"configuration": self._configuration, "database": database, "settled": is_settled}
+        return {
+            "configuration": self._configuration,
+            "database": database,
+            "settled": is_settled,
+            "offline": self._offline,
+        }
 
     def materialize(self, question: dict[str, Any], _caller: Caller) -> dict[str, Any]:
         """``path``: a store whose partial copy is completed, or a directory with such stores below it.

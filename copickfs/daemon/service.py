@@ -182,7 +182,11 @@ class Daemon:
     def _listen(self) -> None:
         """From here on the user can ask for something by `copickfs.daemon.channel`."""
         assert self._registration is not None  # noqa: S101 -- run() registers first
-        self._orders = Orders(self._manager, self._writer, self._index.keeper, self._request.config_file)
+        request = self._request
+        self._orders = Orders(
+            self._manager, self._writer, self._index.keeper, request.config_file,
+            offline=request.options.offline,
+        )  # fmt: skip
         try:
             self._channel = Channel(self._registration.socket, self._orders.handlers())
         except OSError as error:

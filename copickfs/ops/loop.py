@@ -103,6 +103,11 @@ class _Waiter:
         self._descriptor = -1
         self._turn_began_ns = 0
 
+    @property
+    def is_over(self) -> bool:
+        """True once the kernel has let go of the descriptor: the mount is gone."""
+        return any(events & select.POLLERR for _, events in self._poll.poll(0))
+
     async def wait_readable(self, descriptor: int) -> None:
         if descriptor != self._descriptor:
             self._poll = select.poll()
@@ -130,13 +135,16 @@ class _Waiter:
         self._turn_began_ns = clock()
 
 
+_waiter = _Waiter()
+
+
 class _Lowlevel:
     """What pyfuse3 uses of `trio.lowlevel`."""
 
     current_task = staticmethod(trio.lowlevel.current_task)
     current_trio_token = staticmethod(trio.lowlevel.current_trio_token)
     notify_closing = staticmethod(trio.lowlevel.notify_closing)
-    wait_readable = staticmethod(_Waiter().wait_readable)
+    wait_readable = staticmethod(_waiter.wait_readable)
 
 
 class _Trio:
@@ -151,13 +159,20 @@ class _Trio:
         return turn
 
 
-async def keep_turns() -> NoReturn:
+async def keep_turns(on_end: Callable[[], None]) -> NoReturn:
     """See to it that somebody reads, should a handler ever wait without handing over.
 
     At the end of the session it is also what wakes the tasks that still wait for their turn.
+
+    Args:
+        on_end: Called when the mount is gone: nobody waits for what is still under way.
     """
+    is_over = False
     while True:
         await trio.sleep(_KEEPER_S)
+        if not is_over and _waiter.is_over:
+            is_over = True
+            on_end()
         while turn.hand_over():
             await trio.lowlevel.checkpoint()
 

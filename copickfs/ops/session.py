@@ -98,7 +98,7 @@ class Session:
             self._filesystem.view.subscribe(invalidator.announce)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._answer_until_over, nursery.cancel_scope)
-                nursery.start_soon(loop.keep_turns)
+                nursery.start_soon(loop.keep_turns, self._limit_end)
                 status = await trio.to_thread.run_sync(os.stat, self._mountpoint)
                 tune(status.st_dev)
                 on_ready()
@@ -112,7 +112,11 @@ class Session:
         with trio.CancelScope(shield=True):
             pyfuse3.terminate()
             await trio.lowlevel.checkpoint()
-            self._scope.deadline = trio.current_time() + DRAIN_S
+            self._limit_end()
+
+    def _limit_end(self) -> None:
+        """Reads may wait for ever, also those of programs that were killed."""
+        self._scope.deadline = min(self._scope.deadline, trio.current_time() + DRAIN_S)
 
     async def _answer_until_over(self, everything: trio.CancelScope) -> None:
         with self._scope:

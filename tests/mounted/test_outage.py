@@ -170,6 +170,26 @@ def test_a_hundred_stuck_readers_slow_nobody_down(mount: Mounter, sandbox: Sandb
         mount.umount(point)
 
 
+def test_unmounting_works_when_readers_were_killed_that_had_waited(
+    mount: Mounter, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Nobody has the mount in use any more, but what they have asked for is still waited for."""
+    project(tmp_path / "far")
+    (tmp_path / "mine").mkdir()
+    mount.expect_warning("far")
+    with WebServer(tmp_path / "far") as server:
+        point = mount(stacked(server, tmp_path / "mine"))
+        chunk = point / RUN / "wbp.zarr" / "0" / "0" / "0" / "0"
+        chunk.stat()
+        server.stop()
+        reader = sandbox.start([sys.executable, "-c", READ_CHUNK, chunk], text=False)
+        wait_until(lambda: mount.status(point)["waiting_reads"], 20, "a read that waits")
+        reader.kill()
+        assert reader.wait(10) == -9
+        reader.communicate()
+        mount.umount(point)
+
+
 def test_unmounting_works_while_the_layer_is_down(mount: Mounter, sandbox: Sandbox, tmp_path: Path) -> None:
     project(tmp_path / "far")
     (tmp_path / "mine").mkdir()
