@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -81,9 +82,10 @@ class Cache:
         if data is None:
             return None
         if was_guess:
-            self._write_later(piece, data)
-        self._memory_hits += 1
-        self._memory_hit_bytes += len(data)
+            self._write_perhaps(piece, data)
+        with self._lock:
+            self._memory_hits += 1
+            self._memory_hit_bytes += len(data)
         return data
 
     def get(self, piece: Piece) -> bytes | None:
@@ -101,7 +103,7 @@ class Cache:
     def put(self, piece: Piece, data: bytes) -> None:
         """Keep what was fetched because somebody has asked for it."""
         self.memory.put(piece, data)
-        if not self._write_later(piece, data) and self.disk is not None and not self._is_closed:
+        if not self._write_later(piece, data) and self.disk is not None:
             self.disk.put(piece, data)  # the reader waits, so that what waits to be written is bounded
 
     def put_guess(self, piece: Piece, data: bytes) -> None:
@@ -112,7 +114,7 @@ class Cache:
         """Somebody has got the bytes of a piece while they were fetched: they were no guess."""
         data, was_guess = self.memory.get(piece)
         if data is not None and was_guess:
-            self._write_later(piece, data)
+            self._write_perhaps(piece, data)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything is written, at most ``timeout_s``; True if it is."""
@@ -147,6 +149,12 @@ class Cache:
             self.disk.close()
         self.memory.clear()
 
+    def _write_perhaps(self, piece: Piece, data: bytes) -> None:
+        """Have a piece written soon if there is time for it, for whoever must not wait."""
+        if not self._write_later(piece, data):
+            with self._lock:
+                self._unwritten += 1
+
     def _write_later(self, piece: Piece, data: bytes) -> bool:
         """Have a piece written soon; False if too much is waiting."""
         if self.disk is None or not piece.is_lasting:
@@ -155,7 +163,6 @@ class Cache:
             if self._is_closed or piece in self._queued:
                 return True
             if self._waiting_bytes + len(data) > _MOST_WAITING_BYTES:
-                self._unwritten += 1
                 return False
             self._waiting.append((piece, data))
             self._queued.add(piece)
@@ -169,8 +176,10 @@ class Cache:
             return
         with self._lock:
             if self._thread is None and not self._is_closed:
-                self._thread = threading.Thread(target=self._write, name="copickfs-cache", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._write, name="copickfs-cache", daemon=True)
+                with contextlib.suppress(RuntimeError):  # no thread to be had: the next one tries again
+                    thread.start()
+                    self._thread = thread
 
     def _write(self) -> None:
         assert self.disk is not None  # noqa: S101 -- there is no such thread without one
