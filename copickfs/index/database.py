@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from copickfs.errors import IndexUnavailable
+from copickfs.errors import IndexBusy, IndexFull, IndexUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,9 @@ _PRAGMAS = (
     "PRAGMA cache_size = -16384",
     "PRAGMA journal_size_limit = 67108864",
 )
+_MOMENT_MS = 20
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_KINDS = {sqlite3.SQLITE_BUSY: IndexBusy, sqlite3.SQLITE_LOCKED: IndexBusy, sqlite3.SQLITE_FULL: IndexFull}
 
 
 class Database:
@@ -85,7 +87,7 @@ class Database:
             IndexUnavailable: It cannot be written; nothing was changed.
         """
         if not self._writing.acquire(timeout=self._busy_s):
-            raise IndexUnavailable(f"{self.path}: busy for more than {self._busy_s:.0f} s")
+            raise IndexBusy(f"{self.path}: busy for more than {self._busy_s:.0f} s")
         try:
             with self._faults():
                 if self._writer is None:
@@ -103,6 +105,20 @@ class Database:
                     raise
         finally:
             self._writing.release()
+
+    def shorten(self) -> None:
+        """Have the journal begin anew if nobody reads for longer than a moment.
+
+        Raises:
+            IndexUnavailable: It cannot be read or written.
+        """
+        with self._writing, self._faults():
+            if self._writer is not None:
+                self._writer.execute(f"PRAGMA busy_timeout = {_MOMENT_MS}")
+                try:
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    self._writer.execute(f"PRAGMA busy_timeout = {int(self._busy_s * 1000)}")
 
     def problems(self) -> list[str]:
         """What SQLite's own check finds wrong. Takes seconds where the database is large."""
@@ -191,9 +207,11 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in _DAMAGE or (code == sqlite3.SQLITE_ERROR and str(error).startswith("no such ")):
                 self.is_damaged = True
-            raise IndexUnavailable(f"{self.path or 'index in memory'}: {error}") from error
+            kind = _KINDS.get(code, IndexUnavailable)
+            raise kind(f"{self.path or 'index in memory'}: {error}") from error
 
 
 def _file_at(path: Path | None) -> tuple[int, int] | None:
