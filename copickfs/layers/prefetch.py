@@ -2,7 +2,9 @@
 
 A guess never costs anybody anything: it is fetched while fewer reads are under way than the layer may
 have, waits while one of those waits, is kept in a share of the memory of its own until it is asked for,
-and is given up when the reader turns.
+and is given up when the reader turns. Nobody goes further ahead than the reader has come, so that a short
+walk costs little; all walks together stay within the window. When one guess fails, all walks are forgotten:
+a source in trouble is asked for no more than readers want.
 """
 
 from __future__ import annotations
@@ -11,29 +13,33 @@ import contextlib
 import logging
 import re
 import threading
+import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from copickfs.cache.piece import BLOCK_BYTES, WHOLE_BYTES
-from copickfs.errors import CopickfsError, NotADirectory, NotFound, WouldBlock
-from copickfs.layers.sources import FILE, RangesIgnored
+from copickfs.errors import CopickfsError
+from copickfs.layers.sources import FILE
 from copickfs.layers.walks import Walk
 from copickfs.model import ByteRange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from copickfs.cache import Piece
     from copickfs.layers.pieces import Pieces
     from copickfs.layers.sources import Found
+    from copickfs.layers.walks import Index
 
 _log = logging.getLogger(__name__)
 
-_WALKS = 64
-_FIRST_PIECES = 4
+_WALKS = 32
+_MOST_PIECES = 512
+_MOST_ABSENT = 1_024
+_MOST_PLANNED = 8_192
 _IDLE_S = 10.0
 _GIVE_WAY_S = 0.02
-_CHUNK = re.compile(r"(c[/.])?([0-9]+(?:([/.])[0-9]+)*)")
+_CHUNK = re.compile(r"(c[/.])?([0-9]{1,9}(?:([/.])[0-9]{1,9}(?:\3[0-9]{1,9})*)?)")
 
 
 class _Target(NamedTuple):
@@ -41,13 +47,28 @@ class _Target(NamedTuple):
     found: Found
 
 
+class _Grid(NamedTuple):
+    """What a piece is one of many of."""
+
+    key: str
+    at: Index
+    piece_at: Callable[[Index, Found], _Target | None]
+
+
 class _Way:
-    """A walk, and how far ahead of it to go."""
+    """A walk, and what was done ahead of it."""
 
     def __init__(self, walk: Walk) -> None:
         self.walk = walk
-        self.pieces = _FIRST_PIECES
-        self.targets: deque[_Target] = deque()
+        self.used_s = time.monotonic()
+        self.targets: dict[Index, _Target] = {}
+        # The size of what was looked up: 0 where there is nothing. It is looked up once.
+        self.planned: dict[Index, int] = {}
+
+    def turn(self) -> None:
+        """What was planned does not lie ahead any more."""
+        self.targets.clear()
+        self.planned.clear()
 
 
 class Prefetcher:
@@ -127,8 +148,7 @@ class Prefetcher:
     def _next(self) -> _Target | None:
         with self._lock:
             while not self._is_closed:
-                while self._events:
-                    self._plan(*self._events.popleft())
+                self._plan()
                 way = next((way for way in reversed(self._ways.values()) if way.targets), None)
                 if way is None:
                     if not self._rest():
@@ -136,7 +156,7 @@ class Prefetcher:
                 elif self._is_busy():
                     self._lock.wait(_GIVE_WAY_S)
                 else:
-                    target = way.targets.popleft()
+                    target = way.targets.pop(next(iter(way.targets)))
                     if not self._idle and self._workers < self._most_workers:
                         self._hire()
                     return target
@@ -152,60 +172,76 @@ class Prefetcher:
     def _fetch(self, target: _Target) -> None:
         try:
             self._pieces.guess(target.piece, target.found)
-        except (CopickfsError, OSError, RangesIgnored) as error:
-            # Whoever wants it will ask, and be told.
+        except Exception as error:  # noqa: BLE001 - whoever wants it will ask, and be told
             _log.debug("layer %s: nothing more is guessed: %s", self._name, error)
             with self._lock:
-                for way in self._ways.values():
-                    way.targets.clear()
+                self._ways.clear()
 
-    def _plan(self, piece: Piece, found: Found) -> None:
-        """A reader has come to a piece: what comes next is to be fetched, and nothing else."""
-        grid = self._grid(piece)
-        if grid is None:
-            return
-        key, index, piece_at = grid
-        way = self._ways.get(key)
-        if way is None or len(index) != way.walk.dimensions:
-            self._ways[key] = _Way(Walk(index))
+    def _plan(self) -> None:
+        """What comes next of where readers are by now is to be fetched, and nothing else."""
+        latest: dict[str, tuple[_Way, _Grid, Found]] = {}
+        while self._events:
+            piece, found = self._events.popleft()
+            grid = self._grid(piece)
+            way = None if grid is None else self._followed(grid)
+            if grid is not None and way is not None:
+                latest[grid.key] = (way, grid, found)
+        for way, grid, found in latest.values():
+            if way.walk.is_certain:
+                self._go_ahead(way, grid, found)
+            else:
+                way.turn()
+
+    def _followed(self, grid: _Grid) -> _Way | None:
+        """The walk of a reader that has come to a place; None if it begins there."""
+        way = self._ways.get(grid.key)
+        if way is None or len(grid.at) != way.walk.dimensions:
+            self._ways[grid.key] = _Way(Walk(grid.at))
             while len(self._ways) > _WALKS:
                 self._ways.popitem(last=False)
-            return
-        self._ways.move_to_end(key)
-        was_certain = way.walk.is_certain
-        way.walk.step(index)
-        if not way.walk.is_certain:
-            if was_certain:
-                way.targets.clear()
-                way.pieces = _FIRST_PIECES
-            return
-        most = max(1, self._window_bytes // piece.size_bytes)
-        way.pieces = min(2 * way.pieces, most)
-        way.targets = deque(self._ahead(way, piece_at, found))
+            return None
+        self._ways.move_to_end(grid.key)
+        way.used_s = time.monotonic()
+        before = way.walk.course
+        way.walk.step(grid.at)
+        way.planned.pop(grid.at, None)
+        way.targets.pop(grid.at, None)
+        if way.walk.course != before or len(way.planned) > _MOST_PLANNED:
+            way.turn()
+        return way
 
-    def _ahead(
-        self, way: _Way, piece_at: Callable[[tuple[int, ...], Found], _Target | None], found: Found
-    ) -> Iterator[_Target]:
-        count, absent = 0, 0
+    def _go_ahead(self, way: _Way, grid: _Grid, found: Found) -> None:
+        """Have fetched what lies ahead, as far as that is looked at for the first time."""
+        room_bytes = self._share_bytes()
+        most = min(way.walk.steps, _MOST_PIECES)
+        count = absent = 0
         for index in way.walk.ahead():
-            target = piece_at(index, found)
-            if target is None:
-                absent += 1
-                if absent > way.pieces:
-                    return  # beyond the end of the array
-                continue
-            count += 1
-            if not self._pieces.is_here(target.piece):
-                yield target
-            if count >= way.pieces:
-                return
+            size_bytes = way.planned.get(index)
+            if size_bytes is None:
+                target = grid.piece_at(index, found)
+                size_bytes = 0 if target is None else target.piece.size_bytes
+                if size_bytes > room_bytes:
+                    return
+                way.planned[index] = size_bytes
+                if target is not None and not self._pieces.is_here(target.piece):
+                    way.targets[index] = target
+            room_bytes -= size_bytes
+            count += size_bytes > 0
+            absent += not size_bytes
+            if count >= most or absent > _MOST_ABSENT or room_bytes <= 0:
+                return  # far enough, or beyond the end of the array
 
-    def _grid(
-        self, piece: Piece
-    ) -> tuple[str, tuple[int, ...], Callable[[tuple[int, ...], Found], _Target | None]] | None:
-        """What a piece is one of many of: the grid, its place there, and what is at other places."""
+    def _share_bytes(self) -> int:
+        """How far ahead one walk may go while others are under way."""
+        since_s = time.monotonic() - _IDLE_S
+        walks = sum(way.used_s > since_s and way.walk.is_certain for way in self._ways.values())
+        return self._window_bytes // max(1, walks)
+
+    def _grid(self, piece: Piece) -> _Grid | None:
+        """The grid that a piece belongs to, its place there, and what is at other places."""
         if piece.object_bytes > WHOLE_BYTES and piece.size_bytes <= BLOCK_BYTES:
-            return piece.path, (piece.start // BLOCK_BYTES,), lambda i, found: _block(piece, i[0], found)
+            at = (piece.start // BLOCK_BYTES,)
+            return _Grid(piece.path, at, lambda i, found: _block(piece, i[0], found))
         directory = piece.path.rpartition("/")[0]
         array = self._array_at(directory)
         matched = None if array is None else _CHUNK.fullmatch(piece.path[len(array) + 1 :])
@@ -213,12 +249,12 @@ class Prefetcher:
             return None
         prefix, numbers, separator = matched[1] or "", matched[2], matched[3] or "."
         index = tuple(map(int, numbers.split(separator)))
-        return array, index, lambda i, _: self._chunk(f"{array}/{prefix}{separator.join(map(str, i))}")
+        return _Grid(array, index, lambda i, _: self._chunk(f"{array}/{prefix}{separator.join(map(str, i))}"))
 
     def _chunk(self, path: str) -> _Target | None:
         try:
             found = self._find(path)
-        except (NotFound, NotADirectory, WouldBlock):
+        except (CopickfsError, OSError):
             return None
         if found.kind != FILE or not 0 < found.size_bytes <= WHOLE_BYTES:
             return None
