@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 _WALKS = 32
 _MOST_PIECES = 512
+_OFTEN = 16
 _MOST_ABSENT = 1_024
 _MOST_PLANNED = 8_192
 _IDLE_S = 10.0
@@ -64,11 +65,13 @@ class _Way:
         self.targets: dict[Index, _Target] = {}
         # The size of what was looked up: 0 where there is nothing. It is looked up once.
         self.planned: dict[Index, int] = {}
+        self.planned_until = 0
 
     def turn(self) -> None:
         """What was planned does not lie ahead any more."""
         self.targets.clear()
         self.planned.clear()
+        self.planned_until = 0
 
 
 class Prefetcher:
@@ -187,10 +190,10 @@ class Prefetcher:
             if grid is not None and way is not None:
                 latest[grid.key] = (way, grid, found)
         for way, grid, found in latest.values():
-            if way.walk.is_certain:
-                self._go_ahead(way, grid, found)
-            else:
+            if not way.walk.is_certain:
                 way.turn()
+            elif way.walk.steps >= way.planned_until:
+                self._go_ahead(way, grid, found)
 
     def _followed(self, grid: _Grid) -> _Way | None:
         """The walk of a reader that has come to a place; None if it begins there."""
@@ -214,6 +217,7 @@ class Prefetcher:
         """Have fetched what lies ahead, as far as that is looked at for the first time."""
         room_bytes = self._share_bytes()
         most = min(way.walk.steps, _MOST_PIECES)
+        way.planned_until = way.walk.steps + most // _OFTEN
         count = absent = 0
         for index in way.walk.ahead():
             size_bytes = way.planned.get(index)
