@@ -155,9 +155,20 @@ class User:
 
 
 @contextlib.contextmanager
-def sampling(root: Path) -> Iterator[list[int]]:
-    """Another process looks at the size of the directory every 10 ms; the largest in the end."""
-    user = User(root=root, task="sample")
+def small_disk(directory: Path, size: str) -> Iterator[Path]:
+    """A file system of its own, of which the system knows at any moment what all files in it take."""
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)], check=True)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
+
+
+@contextlib.contextmanager
+def sampling(disk: Path) -> Iterator[list[int]]:
+    """Another process looks at what a small disk holds every millisecond; the most of it in the end."""
+    user = User(root=disk, task="sample")
     peak = [0]
     try:
         yield peak
@@ -165,12 +176,13 @@ def sampling(root: Path) -> Iterator[list[int]]:
         peak[0] = int(user.finish())
 
 
-def _sample(root: Path) -> int:
+def _sample(disk: Path) -> int:
     peak = 0
     done = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
-    while not done.wait(0.01):
-        peak = max(peak, sum(files_in(root).values()))
+    while not done.wait(0.001):
+        status = os.statvfs(disk)
+        peak = max(peak, (status.f_blocks - status.f_bfree) * status.f_frsize)
     return peak
 
 
@@ -195,7 +207,7 @@ def _fill(disk: Disk, told: dict[str, Any]) -> int:
 
 
 def main() -> None:
-    """``sample`` the size of the directory until told to end, or ``fill`` it."""
+    """``sample`` what a disk holds until told to end, or ``fill`` a cache."""
     told = json.loads(sys.stdin.readline())
     print("ready", flush=True)  # noqa: T201
     if told["task"] == "sample":

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from copickfs.cache.piece import Piece
     from copickfs.index.database import Database
 
+REMOVING = "!"
+"""Ends the name of an owner who is removing a piece."""
+
 COLUMNS = "o.source, o.path, o.size_bytes, p.object, p.start, p.size_bytes, p.charge_bytes"
 OF_OBJECT = f"SELECT {COLUMNS} FROM piece p JOIN object o ON o.id = p.object"
 # CROSS JOIN: by the key of the pieces, so that all pages together look at each piece once.
@@ -59,7 +62,7 @@ class Used(NamedTuple):
     Attributes:
         charge_bytes: All of them.
         pinned_bytes: Those that stay.
-        booked_bytes: Those that are being written, or removed, just now.
+        booked_bytes: Those that are being written just now.
     """
 
     charge_bytes: int
@@ -184,7 +187,8 @@ class Inventory:
     def _used(self, connection: sqlite3.Connection) -> Used:
         """The sums. Raises `IndexUnavailable` if they cannot be true."""
         sums = connection.execute("SELECT charge_bytes, pinned_bytes FROM used").fetchone()
-        booked = connection.execute("SELECT total(charge_bytes) FROM piece WHERE owner <> ''").fetchone()
+        query = f"SELECT total(charge_bytes) FROM piece WHERE owner <> '' AND owner NOT LIKE '%{REMOVING}'"
+        booked = connection.execute(query).fetchone()
         if sums is None or not all(isinstance(n, int) for n in sums) or not 0 <= sums[1] <= sums[0]:
             self._database.is_damaged = True
             raise IndexUnavailable(f"{self._database.path}: its sums are wrong")

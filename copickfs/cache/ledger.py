@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from copickfs.cache.files import charge_of
-from copickfs.cache.inventory import OF_OBJECT, Inventory, Row, below, page
+from copickfs.cache.inventory import OF_OBJECT, REMOVING, Inventory, Row, below, page
 from copickfs.errors import IndexUnavailable
 from copickfs.index.text import shown, stored
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 STEP = 64
 """So many pieces are changed in a transaction."""
 
-_REMOVING = "!"
 _SLACK_SHARE = 100
 _SLACK_MOST_BYTES = 16 << 20
 _VICTIMS = f"{OF_OBJECT} WHERE p.is_pinned = 0 AND p.owner = '' ORDER BY p.used_ns LIMIT ?"
@@ -57,6 +57,7 @@ class Ledger(Inventory):
     def __init__(self, database: Database, files: Files, owner: str) -> None:
         super().__init__(database, files)
         self._owner = owner
+        self._booking = threading.Lock()
 
     def reserve(
         self, piece: Piece, digest: int, limit: Callable[[sqlite3.Connection, Used], int]
@@ -70,6 +71,12 @@ class Ledger(Inventory):
             digest: Of its contents.
             limit: From what is used now, what may be used at most.
         """
+        with self._booking:  # else each thread would make room for what the others make room for as well
+            return self._reserve(piece, digest, limit)
+
+    def _reserve(
+        self, piece: Piece, digest: int, limit: Callable[[sqlite3.Connection, Used], int]
+    ) -> int | None:
         charge_bytes = charge_of(piece.size_bytes)
         goal_bytes = 0  # a little more is removed than is needed, so that it is not needed each time
         while True:
@@ -117,7 +124,7 @@ class Ledger(Inventory):
     @staticmethod
     def process_of(owner: str) -> str:
         """The process that `owners` means."""
-        return owner.removesuffix(_REMOVING)
+        return owner.removesuffix(REMOVING)
 
     def touch(self, uses: Iterable[tuple[int, int, int]]) -> None:
         """Remember when pieces were read: ``(used_ns, object, start)`` each."""
@@ -133,7 +140,7 @@ class Ledger(Inventory):
         if keep_pinned:
             where += " AND p.is_pinned = 0"
         count = charge_bytes = 0
-        while going := self._given_over(f"{where} AND p.owner NOT LIKE '%{_REMOVING}'", values):
+        while going := self._given_over(f"{where} AND p.owner NOT LIKE '%{REMOVING}'", values):
             self._take_away(going)
             count += len(going)
             charge_bytes += sum(row.charge_bytes for row in going)
@@ -250,13 +257,13 @@ class Ledger(Inventory):
     def _give_over(self, connection: sqlite3.Connection, rows: list[Row]) -> None:
         """Whoever is writing one of these will find that it has gone."""
         update = "UPDATE piece SET owner = ? WHERE object = ? AND start = ?"
-        owner = self._owner + _REMOVING
+        owner = self._owner + REMOVING
         connection.executemany(update, [(owner, row.object, row.start) for row in rows])
 
     def _take_away(self, rows: list[Row]) -> None:
         if rows:
             with self._changing() as connection:
-                self._remove(connection, rows, self._owner + _REMOVING)
+                self._remove(connection, rows, self._owner + REMOVING)
 
     def _remove(self, connection: sqlite3.Connection, rows: list[Row], owner: str) -> None:
         """Remove files, then what the database tells of them, but for what is somebody else's by now."""
