@@ -24,7 +24,6 @@ _PATIENCE_S = 2.0
 _PRAGMAS = (
     "PRAGMA synchronous = NORMAL",  # a power cut may take the last transactions, never the database
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA mmap_size = 1073741824",
     "PRAGMA cache_size = -16384",
     "PRAGMA journal_size_limit = 67108864",
 )
