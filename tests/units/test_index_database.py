@@ -474,13 +474,13 @@ from copickfs.index import open_database
 path = pathlib.Path(sys.argv[1])
 database = open_database(path)
 with database.writing() as connection:
-    rows = ((f"name {number}",) for number in range(20_000))
+    rows = ((f"name {number} " + 100 * "x",) for number in range(20_000))
     connection.executemany("INSERT INTO name (text) VALUES (?)", rows)
 database.close()
 database = open_database(path)
 query = "SELECT sum(length(text)) FROM name"
 with database.reading() as connection:
-    connection.execute(query).fetchone()
+    connection.execute("SELECT text FROM name LIMIT 1").fetchone()
 os.truncate(path, 8192)
 try:
     with database.reading() as connection:
