@@ -79,12 +79,14 @@ class Sandbox:
         directory: Where the test may write.
         env: Environment variables of the commands.
         python: The interpreter that runs them.
+        program: The module that it runs.
         identity: Arguments of `subprocess.Popen` that make a command another user's.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.python = sys.executable
+        self.program = "copickfs"
         self.identity: dict[str, Any] = {}
         self.started: list[subprocess.Popen[str]] = []
         self.marker = uuid.uuid4().hex
@@ -106,7 +108,7 @@ class Sandbox:
 
     def command(self, *arguments: str | Path) -> list[str]:
         """The argument list of a copickfs command."""
-        return [self.python, "-m", "copickfs", *map(str, arguments)]
+        return [self.python, "-m", self.program, *map(str, arguments)]
 
     def start(self, command: Sequence[str | Path], **options: Any) -> subprocess.Popen[str]:
         """Start any program in this environment, its output in pipes unless ``options`` say otherwise."""

@@ -16,8 +16,8 @@ from copickfs.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from copickfs.cache.disk import Opened as OpenDirectory
     from copickfs.cache.ledger import Ledger
+    from copickfs.cache.opened import Opened as OpenDirectory
     from copickfs.layers.cachelayer import CacheLayer
     from copickfs.layers.manager import LayerManager
 

@@ -12,8 +12,8 @@ from copickfs.cli.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from copickfs.cache.disk import Opened
-    from copickfs.cache.ledger import CachedObject
+    from copickfs.cache.inventory import CachedObject
+    from copickfs.cache.opened import Opened
     from copickfs.layers.cachelayer import CacheLayer
 
 _SHOWN_PINS = 20

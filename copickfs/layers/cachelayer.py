@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 from copickfs.cache import Cache, Disk
 from copickfs.cache.place import MARK, check_root
-from copickfs.errors import CacheUnavailable
 from copickfs.layers.base import BaseLayer
 from copickfs.model import Health, Statistics
-
-_log = logging.getLogger(__name__)
 
 
 class CacheLayer(BaseLayer):
@@ -39,11 +35,7 @@ class CacheLayer(BaseLayer):
             ConfigError: It holds something else.
         """
         check_root(self.disk.root)
-        try:
-            with self.disk.using():
-                pass
-        except CacheUnavailable as error:
-            _log.warning("the cache %s cannot be used (%s): reads go on without it", self.disk.root, error)
+        self.disk.used_bytes()  # which tells, once, if it cannot be used
 
     def close(self) -> None:
         """See `Layer.close`."""

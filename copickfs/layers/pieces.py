@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from copickfs.cache import Piece
 from copickfs.cache.piece import piece_bytes
+from copickfs.errors import Transient
 from copickfs.layers.flight import SingleFlight
 from copickfs.model import ByteRange
 
@@ -97,7 +98,7 @@ class Pieces:
         """A piece, for a reader that comes to it. Raises `Stale` and `Transient`."""
         data = self.cache.get_nowait(piece)
         if data is None:
-            data, is_hit = self._flights.run(piece, lambda: self._fetched(piece, found))
+            data, is_hit = self._shared(piece, found)
             self.cache.claim(piece)
             self._used(piece, found, data if is_hit else None)
         else:
@@ -161,6 +162,22 @@ class Pieces:
     def is_here(self, piece: Piece) -> bool:
         """True if a piece is in memory or being fetched."""
         return piece in self.cache.memory or self._flights.is_under_way(piece)
+
+    def _shared(self, piece: Piece, found: Found) -> tuple[bytes, bool]:
+        """The piece, fetched once for all who ask. That a guess has failed is nothing to a reader."""
+        is_own = False
+
+        def fetch() -> tuple[bytes, bool]:
+            nonlocal is_own
+            is_own = True
+            return self._fetched(piece, found)
+
+        try:
+            return self._flights.run(piece, fetch)
+        except Transient:
+            if is_own:
+                raise
+            return self._flights.run(piece, fetch)
 
     def holds(self, piece: Piece) -> bool:
         """True if a piece is in memory or on the disk of the cache."""

@@ -26,6 +26,7 @@ METADATA_DEADLINE_S = 30.0
 
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
+_LOOK_S = 0.25
 
 
 class Lanes:
@@ -82,7 +83,7 @@ class Lanes:
                         _log.info("layer %s: a read waits for it to come back (%s)", layer.name, error)
                         reported = True
                 loop.turn.hand_over()
-                await trio.sleep(max(pause_s, getattr(layer, "wait_available_hint_s", float)()))
+                await _pause(layer, pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         finally:
             self.waiting_reads -= 1
@@ -93,3 +94,13 @@ class Lanes:
             limiter = self._limiters[lane] = trio.CapacityLimiter(THREADS_PER_LANE)
         loop.turn.hand_over()
         return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=True, limiter=limiter)
+
+
+async def _pause(layer: Layer, pause_s: float) -> None:
+    """Wait before a read is tried again; of a layer that is down, until somebody has found it to be back."""
+    until_s = trio.current_time() + max(pause_s, getattr(layer, "wait_available_hint_s", float)())
+    was_down = layer.health().state == "down"
+    while (left_s := until_s - trio.current_time()) > 0:
+        await trio.sleep(min(left_s, _LOOK_S))
+        if was_down and layer.health().state != "down":
+            return
