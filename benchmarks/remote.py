@@ -82,7 +82,7 @@ def _measure(results: Results, peers: list[RemotePeer], options: argparse.Namesp
             for turn in range(options.repeats or (1 if options.quick else 3)):
                 first = turn % max(1, len(peers))
                 for peer in [*peers[first:], *peers[:first]]:
-                    if peer.is_remote or name == "read":
+                    if (peer.is_remote or name == "read") and not (peer.is_slow and turn):
                         say(f"{name}: {peer.name} ({turn + 1}) ...")
                         _sample(results, bench, peer, name)
 

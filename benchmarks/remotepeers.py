@@ -53,6 +53,7 @@ class RemotePeer:
         command: Makes the command line that mounts at a directory, in the foreground, with a cache in another
             directory, which stays from mount to mount.
         is_remote: It goes over the line.
+        is_slow: It takes minutes for what others do in seconds: measured in the first turn only.
         remark: What a reader of the tables must know of it.
     """
 
@@ -61,6 +62,7 @@ class RemotePeer:
     find_version: Callable[[], str]
     command: Callable[[Served, Path, Path], Command] | None = None
     is_remote: bool = True
+    is_slow: bool = False
     remark: str = ""
 
     def is_installed(self) -> bool:
@@ -180,7 +182,9 @@ def _said(*command: str) -> Callable[[], str]:
 REMOTE_PEERS = (
     RemotePeer(COPICKFS, "mount", _said(*copickfs_command(), "--version"), _copickfs),
     RemotePeer(RCLONE, "mount", _said("rclone", "version"), _rclone),
-    RemotePeer("s3fs-fuse", "mount", _said("s3fs", "--version"), _s3fs),
+    RemotePeer(
+        "s3fs-fuse", "mount", _said("s3fs", "--version"), _s3fs, is_slow=True, remark="one sample of each"
+    ),
     RemotePeer(
         "copick",
         "copick",
