@@ -8,7 +8,7 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("pyfuse3", "trio", "copick", "zarr", "fsspec")
+PACKAGES = ("pyfuse3", "trio", "copick", "zarr", "fsspec", "obstore", "s3fs", "aiohttp")
 
 
 def describe_machine(directory: Path) -> str:

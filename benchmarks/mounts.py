@@ -210,7 +210,7 @@ class Mount:
         if self._daemon is None:
             return []
         try:
-            return [Path(f"/proc/{pid}/{name}").read_text() for pid in _with_descendants(self._daemon.pid)]
+            return [Path(f"/proc/{pid}/{name}").read_text() for pid in with_descendants(self._daemon.pid)]
         except OSError:
             raise PeerFailed(f"its daemon has ended: {self._last_words()}") from None
 
@@ -266,7 +266,7 @@ def _answers(path: Path) -> bool:
     return answered.is_set()
 
 
-def _with_descendants(pid: int) -> list[int]:
+def with_descendants(pid: int) -> list[int]:
     """``pid`` and every process below it."""
     found = [pid]
     for parent in found:

@@ -81,9 +81,9 @@ def summary(results: Results) -> str:
             [
                 figure.title,
                 figure.unit,
-                *(_number(results.median(figure, peer)) for peer in peers),
-                _number(ratio(figure, ours, results.best_fuse_peer(figure))),
-                _number(ratio(figure, ours, results.median(figure, "bare"))),
+                *(number(results.median(figure, peer)) for peer in peers),
+                number(ratio(figure, ours, results.best_fuse_peer(figure))),
+                number(ratio(figure, ours, results.median(figure, "bare"))),
             ]
         )
     return table(header, rows)
@@ -101,12 +101,12 @@ def details(results: Results) -> str:
             rows.append(
                 [
                     peer,
-                    _number(middle),
-                    f"{_number(min(values))} - {_number(max(values))}",
+                    number(middle),
+                    f"{number(min(values))} - {number(max(values))}",
                     str(len(values)),
-                    _number(ratio(figure, middle, results.best_fuse_peer(figure))),
-                    _number(ratio(figure, middle, results.median(figure, "bare"))),
-                    _number(median(cpu)) if cpu else "",
+                    number(ratio(figure, middle, results.best_fuse_peer(figure))),
+                    number(ratio(figure, middle, results.median(figure, "bare"))),
+                    number(median(cpu)) if cpu else "",
                 ]
             )
         header = ["peer", figure.unit, "spread", "samples", ": best FUSE peer", ": bare", "daemon CPU, us"]
@@ -126,7 +126,7 @@ def aims(results: Results) -> str:
         met = ours >= bound if figure.higher_is_better else ours <= bound
         share = ratio(figure, ours, bound) or 0.0
         verdict = "met" if met else f"falls short: {share:.0%} of the aim"
-        rows.append([figure.title, text, f"{_number(ours)} {figure.unit}", verdict])
+        rows.append([figure.title, text, f"{number(ours)} {figure.unit}", verdict])
     return table(["figure", "aim", "reached", "verdict"], rows)
 
 
@@ -157,7 +157,7 @@ def _aim(results: Results, figure: Figure) -> tuple[str, float] | None:
     return None
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Three significant digits, without an exponent; empty for None."""
     if value is None:
         return ""

@@ -18,6 +18,8 @@
     |   |-- Unavailable(ConnectionError)          EIO, the layer is down
     |   `-- DeadlineExceeded(TimeoutError)        ETIMEDOUT, the layer did not answer in time
     |-- IndexUnavailable                   the index cannot be used; every answer can be had without it
+    |   |-- IndexBusy                             somebody else was writing all the time
+    |   `-- IndexFull                             there is no room for what is to be written
     |-- CacheUnavailable                   the cache cannot be used; everything can be read without it
     `-- WouldBlock(BlockingIOError)        a ``*_nowait`` twin cannot answer from memory
 
@@ -130,6 +132,14 @@ class DeadlineExceeded(Transient, TimeoutError):
 
 class IndexUnavailable(CopickfsError):
     """The index cannot be read or written just now, or at all. Never a fault of the mount."""
+
+
+class IndexBusy(IndexUnavailable):
+    """Others were writing for as long as one waits for them."""
+
+
+class IndexFull(IndexUnavailable):
+    """The disk is full, or a quota is used up; what there is can be read."""
 
 
 class CacheUnavailable(CopickfsError):

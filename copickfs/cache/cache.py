@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -79,8 +80,9 @@ class Cache:
             return None
         if was_guess:
             self._write_later(piece, data, must=True)
-        self._memory_hits += 1
-        self._memory_hit_bytes += len(data)
+        with self._lock:
+            self._memory_hits += 1
+            self._memory_hit_bytes += len(data)
         return data
 
     def get(self, piece: Piece) -> bytes | None:
@@ -104,7 +106,7 @@ class Cache:
     def put(self, piece: Piece, data: bytes) -> None:
         """Keep what was fetched because somebody has asked for it."""
         self.memory.put(piece, data)
-        if not self._write_later(piece, data) and self.disk is not None and not self._is_closed:
+        if not self._write_later(piece, data) and self.disk is not None:
             self.disk.put(piece, data)  # the reader waits, so that what waits to be written is bounded
 
     def put_guess(self, piece: Piece, data: bytes) -> None:
@@ -140,10 +142,10 @@ class Cache:
 
     def close(self) -> None:
         """Write what waits, for a few seconds at most, and let go of everything. Idempotent."""
-        if self._thread is not None:
-            self.flush(_CLOSE_LIMIT_S)
         with self._lock:
             self._is_closed = True
+            if self._thread is not None:
+                self._lock.wait_for(lambda: not self._queued, _CLOSE_LIMIT_S)
             self._waiting.clear()
             self._queued.clear()
             self._waiting_bytes = 0
@@ -175,12 +177,14 @@ class Cache:
             return
         with self._lock:
             if self._thread is None and not self._is_closed:
-                self._thread = threading.Thread(target=self._write, name="copickfs-cache", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._write, name="copickfs-cache", daemon=True)
+                with contextlib.suppress(RuntimeError):  # no thread to be had: the next one tries again
+                    thread.start()
+                    self._thread = thread
 
     def _write(self) -> None:
         assert self.disk is not None  # noqa: S101 -- there is no such thread without one
-        while not self._is_closed:
+        while not (self._is_closed and not self._waiting):
             self.disk.flush_touches()
             with self._lock:
                 if not self._lock.wait_for(lambda: self._waiting or self._is_closed, _PAUSE_S):

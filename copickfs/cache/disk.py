@@ -5,24 +5,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import xxhash
 
-from copickfs.cache.files import Files
-from copickfs.cache.ledger import Ledger
-from copickfs.cache.place import Place
-from copickfs.errors import CacheUnavailable, IndexUnavailable
-from copickfs.index.database import Database
+from copickfs.cache.files import NAME_FAULTS
+from copickfs.cache.opened import Opened, give_back, open_directory
+from copickfs.errors import CacheUnavailable, IndexBusy, IndexFull, IndexUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from copickfs.cache.ledger import Held
+    from copickfs.cache.inventory import Held
     from copickfs.cache.piece import Piece
 
 T = TypeVar("T")
@@ -32,33 +29,15 @@ _log = logging.getLogger(__name__)
 REST_S = 60.0
 """How long a directory is left alone after it could not be used."""
 
-BUSY_S = 2.0
-"""How long a change waits for other processes."""
+HUSH_S = 3600.0
+"""A fault that comes so soon after another one is no news."""
 
-_PRAGMAS = ("PRAGMA wal_autocheckpoint = 250",)  # the journal counts against the limit
-_NAME_FAULTS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
-"""This file system cannot have the name, which says nothing about others."""
-
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOOK_S = 5.0
 _TOUCH_S = 5.0
+_SHORTEN_S = 0.2
 _MOST_TOUCHES = 1_000
-
-
-class Opened:
-    """A directory in use: let go of by the last of its users once it is `left`."""
-
-    def __init__(self, place: Place, database: Database) -> None:
-        self.place = place
-        self.database = database
-        self.files = Files(place.root, place.temporary)
-        self.ledger = Ledger(database, self.files)
-        self.users = 0
-        self.left = False
-
-    def let_go(self) -> None:
-        """Close the database, which nobody may be reading."""
-        self.database.close()
-        self.place.leave()
+_LARGEST = 1 << 62  # whatever a server says: SQLite's integers end there
 
 
 class DiskCounts(NamedTuple):
@@ -94,10 +73,12 @@ class Disk:
         self._lock = threading.Lock()
         self._opened: Opened | None = None
         self._rest_until_s = 0.0
+        self._full_until_s = 0.0
         self._looked_s = 0.0
         self._touches: dict[tuple[int, int], int] = {}
         self._touched_s = time.monotonic()
-        self._has_warned = False
+        self._shortened_s = 0.0
+        self._warned_s = -HUSH_S
         self._is_closed = False
         self._counts = DiskCounts()
         self.fault = ""
@@ -112,18 +93,27 @@ class Disk:
 
     def get(self, piece: Piece) -> bytes | None:
         """The bytes of a piece, compared with what was written; None if they are not here."""
+        if piece.object_bytes > _LARGEST:
+            return None
         return self._try(lambda opened: self._read(opened, piece), None)
 
     def starts(self, piece: Piece) -> set[int]:
-        """Where the pieces start that are here of the object of ``piece``, in its version."""
-        return self._try(lambda opened: opened.ledger.starts(piece), set())
+        """Where the pieces start that are here of the object of ``piece``, in its version.
+
+        They count as read now, and their files were looked for.
+        """
+        return self._try(lambda opened: self._starts(opened, piece), set())
 
     def holds(self, piece: Piece) -> bool:
-        """True if a piece is here, as far as the database knows."""
+        """True if a piece is here, as far as the database knows. Waits for nobody."""
+        if self._opened is None:  # to open it may take a while
+            return False
         return self._try(lambda opened: opened.ledger.find(piece) is not None, default=False)
 
     def put(self, piece: Piece, data: bytes) -> bool:
         """Keep a piece, if there is room for it; True if it is here now."""
+        if piece.object_bytes > _LARGEST or time.monotonic() < self._full_until_s:
+            return False
         return self._try(lambda opened: self._write(opened, piece, data), default=False)
 
     def flush_touches(self, *, now: bool = False) -> None:
@@ -140,6 +130,10 @@ class Disk:
     def used_bytes(self) -> int:
         """What the files take."""
         return self._try(lambda opened: opened.ledger.used_bytes(), 0)
+
+    def most_bytes(self) -> int:
+        """What the files may take at most, as things are just now."""
+        return self._try(lambda opened: opened.ledger.most_bytes(opened.room.most), 0)
 
     @contextlib.contextmanager
     def using(self) -> Iterator[Opened]:
@@ -178,20 +172,33 @@ class Disk:
             How many pieces are sound, how many were not, and how many files nobody knew of.
 
         Raises:
-            CacheUnavailable: The directory cannot be used.
+            CacheUnavailable: The directory cannot be used; it is emptied if that is because of damage.
         """
+        opened = None
+        try:
+            with self.using() as opened:
+                return self._verified(opened, progress)
+        except CacheUnavailable as error:
+            if opened is not None and opened.database.is_damaged:
+                self._judge(error, opened)
+            raise
+
+    def _verified(self, opened: Opened, progress: Callable[[int], object]) -> tuple[int, int, int]:
+        for problem in opened.database.problems():
+            raise CacheUnavailable(f"{opened.database.path}: {problem}")
+        give_back(opened)
+        opened.ledger.recount()
         sound = damaged = 0
         after = (-1, -1)
-        with self.using() as opened:
-            while batch := opened.ledger.held(after, 256):
-                for held, file in batch:
-                    if self._contents(opened, file, held) is not None:
-                        sound += 1
-                    elif opened.ledger.drop_held(held):
-                        damaged += 1
-                    progress(held.size_bytes)
-                after = (batch[-1][0].object, batch[-1][0].start)
-            return sound, damaged, opened.ledger.remove_strays()
+        while batch := opened.ledger.held(after, 256):
+            for held, file in batch:
+                if file is not None and self._contents(opened, file, held) is not None:
+                    sound += 1
+                elif opened.ledger.drop_held(held):
+                    damaged += 1
+                progress(held.size_bytes)
+            after = (batch[-1][0].object, batch[-1][0].start)
+        return sound, damaged, opened.ledger.remove_strays()
 
     def _read(self, opened: Opened, piece: Piece) -> bytes | None:
         held = opened.ledger.find(piece)
@@ -208,6 +215,18 @@ class Disk:
         self._count(hits=1, hit_bytes=len(data))
         return data
 
+    def _starts(self, opened: Opened, piece: Piece) -> set[int]:
+        here = set()
+        for held in opened.ledger.held_of(piece):
+            file = opened.files.path_of(piece.source, piece.path, held.start, is_whole=piece.is_whole)
+            if opened.files.is_there(file, held.size_bytes):
+                here.add(held.start)
+                with self._lock:
+                    self._touches[held.object, held.start] = time.time_ns()
+            elif opened.ledger.drop_held(held):
+                self._count(damaged=1)
+        return here
+
     def _contents(self, opened: Opened, file: str, held: Held) -> bytes | None:
         """What is in a file if it is what was written."""
         try:
@@ -217,68 +236,102 @@ class Disk:
         return data if len(data) == held.size_bytes and _digest(data) == held.digest else None
 
     def _write(self, opened: Opened, piece: Piece, data: bytes) -> bool:
-        owner = opened.place.owner
-        number = opened.ledger.reserve(piece, _digest(data), owner, lambda used: self._limit(opened, used))
+        # First, for what this file system cannot name is none of its faults.
+        opened.files.path_of(piece.source, piece.path, piece.start, is_whole=piece.is_whole)
+        self._shorten(opened)
+        number = opened.ledger.reserve(piece, _digest(data), opened.room.most)
         if number is None:
             is_here = opened.ledger.find(piece) is not None
             self._count(unstored=int(not is_here))
             return is_here
-        try:
-            temporary = opened.files.write(data)
-        except OSError:
-            opened.ledger.abandon(number, piece.start, owner)
-            raise
+        temporary = None
         settled = False
         try:
-            settled = opened.ledger.settle(number, piece, owner, temporary)
-        except (OSError, IndexUnavailable) as error:
-            opened.ledger.abandon(number, piece.start, owner)
-            if getattr(error, "errno", None) not in _NAME_FAULTS:
-                raise
+            temporary = opened.files.write(data)
+            settled = opened.ledger.settle(number, piece, temporary)
+        except BaseException:
+            self._abandon(opened, number, piece.start)
+            raise
         finally:
-            if not settled:
+            if temporary is not None and not settled:
                 opened.files.discard(temporary)
         self._count(stored=int(settled), stored_bytes=len(data) * settled)
         return settled
 
-    def _limit(self, opened: Opened, used: int) -> int:
-        """What files may take: less than the limit by the database, and by what the disk lacks."""
-        own = sum(_size_of(f"{opened.place.database_file}{suffix}") for suffix in ("", "-wal", "-shm"))
-        status = os.statvfs(self.root)
-        free = status.f_bavail * status.f_frsize
-        return min(self.limit_bytes - own, used + free - self._floor_bytes)
+    def _shorten(self, opened: Opened) -> None:
+        """Readers that follow each other closely keep the journal growing, which they do not notice."""
+        if opened.room.is_journal_long and time.monotonic() > self._shortened_s + _SHORTEN_S:
+            self._shortened_s = time.monotonic()
+            with contextlib.suppress(IndexBusy):
+                opened.database.shorten()
+
+    def _abandon(self, opened: Opened, number: int, start: int) -> None:
+        """Give the room of a piece back, or leave that to whoever opens the directory next."""
+        try:
+            opened.ledger.abandon(number, start)
+        except (OSError, IndexUnavailable):
+            self._leave(opened)
 
     def _try(self, action: Callable[[Opened], T], default: T) -> T:
         """``action`` if the directory can be used, else ``default``."""
         if time.monotonic() < self._rest_until_s or self._is_closed:
             return default
+        opened = None
         try:
             with self.using() as opened:
                 return action(opened)
         except (CacheUnavailable, OSError) as error:
-            self._fail(error)
-            return default
+            self._judge(error, opened)
+        except Exception as error:  # noqa: BLE001 - a reader must not suffer for it
+            # Rows of a kind that nobody has written.
+            _log.debug("the cache %s", self.root, exc_info=True)
+            if opened is not None:
+                opened.database.is_damaged = True
+            self._judge(error, opened)
+        return default
 
-    def _fail(self, error: Exception) -> None:
-        """Leave the directory alone for a while; the first fault is reported."""
+    def _judge(self, error: Exception, opened: Opened | None) -> None:
+        """What a fault means for what is asked next."""
+        if opened is None:
+            self._rest(error)
+        elif isinstance(error.__cause__, IndexBusy) or getattr(error, "errno", 0) in NAME_FAULTS:
+            self._count(unstored=1)
+            _log.debug("the cache %s: %s", self.root, error)
+        elif isinstance(error.__cause__, IndexFull) or getattr(error, "errno", 0) in _FULL:
+            self._full_until_s = time.monotonic() + REST_S
+            self._report(error, "nothing more is kept in it; make room")
+        elif opened.database.is_damaged:
+            self._leave(opened)
+            self._count(faults=1)
+            _log.warning("the cache %s is damaged (%s): it is emptied", self.root, _told(error))
+            with contextlib.suppress(CacheUnavailable, OSError):
+                opened.place.empty(lambda: not opened.database.is_replaced)
+        elif opened.database.is_replaced:
+            self._leave(opened)
+            self._count(faults=1)  # whoever opens it next will say so
+        else:
+            self._rest(error)
+
+    def _rest(self, error: Exception) -> None:
+        """Leave the directory alone for a while."""
         with self._lock:
-            if self._is_closed:
-                return
-            is_first, self._has_warned = not self._has_warned, True
             self._rest_until_s = time.monotonic() + REST_S
-            self.fault = _told(error)
-            opened, self._counts = self._opened, self._counts._replace(faults=self._counts.faults + 1)
+            if not self._is_closed:
+                self.fault = _told(error)
             self._let_go()
-            if opened is not None and opened.database.is_damaged:
-                _log.warning("the database of the cache %s is damaged: the cache is emptied", self.root)
-                opened.place.empty()
-                self._rest_until_s = 0.0
-                return
+        self._report(error, "reads go on without it; see that it can be written")
+
+    def _report(self, error: Exception, meaning: str) -> None:
+        if self._is_closed:
+            return
+        self._count(faults=1)
+        is_news = time.monotonic() - self._warned_s > HUSH_S
+        self._warned_s = time.monotonic()
+        level = logging.WARNING if is_news else logging.DEBUG
         _log.log(
-            logging.WARNING if is_first else logging.DEBUG,
-            "the cache %s cannot be used (%s): reads go on without it; see that it can be written and that "
-            "there is room; the next try is in %.0f s",
-            self.root, self.fault, REST_S,
+            level,
+            "the cache %s cannot be used (%s): %s (tried again in %.0f s)",
+            self.root, _told(error), meaning, REST_S,
         )  # fmt: skip
 
     def _current(self) -> Opened:
@@ -290,23 +343,16 @@ class Disk:
             if self._opened.database.is_replaced:
                 self._let_go()
         if self._opened is None:
-            self._opened = self._open()
+            self._opened = open_directory(self.root, self.limit_bytes, self._floor_bytes)
             self._looked_s = time.monotonic()
             self.fault = ""
         return self._opened
 
-    def _open(self) -> Opened:
-        place = Place(self.root)
-        with place.entering():
-            opened = Opened(place, Database(place.database_file, busy_s=BUSY_S, pragmas=_PRAGMAS))
-            try:
-                for owner in opened.ledger.owners():
-                    if not place.is_alive(owner):
-                        opened.ledger.abandon_all(owner)
-            except BaseException:
-                opened.database.close()
-                raise
-        return opened
+    def _leave(self, opened: Opened) -> None:
+        """Not this one any more; whoever asks next opens it anew."""
+        with self._lock:
+            if self._opened is opened:
+                self._let_go()
 
     def _let_go(self) -> None:
         opened, self._opened = self._opened, None
@@ -325,13 +371,6 @@ def _digest(data: bytes) -> int:
     """As SQLite's integers are: signed."""
     number = xxhash.xxh3_64_intdigest(data)
     return number - (1 << 64) if number >> 63 else number
-
-
-def _size_of(file: str) -> int:
-    try:
-        return os.stat(file).st_size  # noqa: PTH116 - for every piece
-    except OSError:
-        return 0
 
 
 def _told(error: Exception) -> str:

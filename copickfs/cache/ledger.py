@@ -1,121 +1,67 @@
-"""What is on the disk, in the database: the only place that decides what comes and what goes."""
+"""What comes to the disk and what goes: the only place that decides it.
+
+What is removed is first given over to the process that removes it, in a transaction of its own: should
+that process be killed between the files and the database, whoever opens the directory next knows what
+it was at (`Ledger.abandon_all`). Nothing is done in transactions of unbounded length, for the journal of
+the database counts against the limit.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from copickfs.cache.files import charge_of
+from copickfs.cache.inventory import OF_OBJECT, REMOVING, Inventory, Row, below, page
+from copickfs.errors import IndexUnavailable
 from copickfs.index.text import shown, stored
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from copickfs.cache.files import Files
+    from copickfs.cache.inventory import Held, Used
     from copickfs.cache.piece import Piece
     from copickfs.index.database import Database
 
-_STEP = 64
-"""So many files are removed at a time to make room."""
+STEP = 64
+"""So many pieces are changed in a transaction."""
 
 _SLACK_SHARE = 100
 _SLACK_MOST_BYTES = 16 << 20
-
-_COLUMNS = "o.source, o.path, o.size_bytes, p.object, p.start, p.size_bytes, p.charge_bytes"
-_JOINED = "FROM piece p JOIN object o ON o.id = p.object"
-_OF_OBJECT = f"SELECT {_COLUMNS} {_JOINED}"
-_OF_PIECE = f"SELECT {_COLUMNS}, p.digest {_JOINED}"
-_VICTIMS = f"{_OF_OBJECT} WHERE p.is_pinned = 0 AND p.owner = '' ORDER BY p.used_ns LIMIT ?"
-_FIND = """
-SELECT p.object, p.start, p.size_bytes, p.digest FROM object o JOIN piece p ON p.object = o.id
-WHERE o.source = ? AND o.path = ? AND o.version = ? AND p.start = ? AND p.owner = ''
-"""
+_VICTIMS = f"{OF_OBJECT} WHERE p.is_pinned = 0 AND p.owner = '' ORDER BY p.used_ns LIMIT ?"
+_INSERT = "INSERT INTO piece VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-class _Row(NamedTuple):
-    """What `_VICTIMS` and `_OF_OBJECT` tell of a piece."""
+class _Place(NamedTuple):
+    """What is in the place of a piece that is to be written."""
 
-    source: str
-    path: str | bytes
-    object_bytes: int
-    object: int
-    start: int
-    size_bytes: int
-    charge_bytes: int
+    number: int | None
+    is_taken: bool
+    obsolete: list[Row]
 
 
-class Held(NamedTuple):
-    """A piece that is on the disk."""
-
-    object: int
-    start: int
-    size_bytes: int
-    digest: int
-
-
-class Summary(NamedTuple):
-    """What a source has in the cache.
-
-    Attributes:
-        source: Its name; ``""`` for all together.
-        objects: Objects of which something is here.
-        pieces: Files.
-        size_bytes: Length of the files.
-        charge_bytes: What they take on the disk.
-        pinned_bytes: Of that, what stays.
-    """
-
-    source: str
-    objects: int
-    pieces: int
-    size_bytes: int
-    charge_bytes: int
-    pinned_bytes: int
-
-
-class CachedObject(NamedTuple):
-    """An object of which something is in the cache."""
-
-    source: str
-    path: str
-    object_bytes: int
-    cached_bytes: int
-    is_pinned: bool
-    used_ns: int
-
-
-class Ledger:
+class Ledger(Inventory):
     """The database of one cache directory. Thread-safe; raises `IndexUnavailable`.
 
     Args:
         database: The database, with `copickfs.cache.tables`.
         files: The files that it tells of; they are changed within its transactions only.
+        owner: What this process is called.
     """
 
-    def __init__(self, database: Database, files: Files) -> None:
-        self._database = database
-        self._files = files
+    def __init__(self, database: Database, files: Files, owner: str) -> None:
+        super().__init__(database, files)
+        self._owner = owner
+        self._booking = threading.Lock()
 
-    def find(self, piece: Piece) -> Held | None:
-        """The piece, if it is on the disk."""
-        key = (piece.source, stored(piece.path), piece.version, piece.start)
-        with self._database.reading() as connection:
-            row = connection.execute(_FIND, key).fetchone()
-        return None if row is None or row[2] != piece.size_bytes else Held(*row)
-
-    def starts(self, piece: Piece) -> set[int]:
-        """Where the pieces start that are here of the object of ``piece``, in its version."""
-        query = (
-            "SELECT p.start FROM object o JOIN piece p ON p.object = o.id "
-            "WHERE o.source = ? AND o.path = ? AND o.version = ? AND p.owner = ''"
-        )
-        key = (piece.source, stored(piece.path), piece.version)
-        with self._database.reading() as connection:
-            return {row[0] for row in connection.execute(query, key)}
-
-    def reserve(self, piece: Piece, digest: int, owner: str, limit: Callable[[int], int]) -> int | None:
+    def reserve(
+        self, piece: Piece, digest: int, limit: Callable[[sqlite3.Connection, Used], int]
+    ) -> int | None:
         """Book the room for a piece, and make that room: the number of its object, or None if there is none.
 
         Another version of the object is removed. Nothing is booked for what is here, or is being written.
@@ -123,223 +69,225 @@ class Ledger:
         Args:
             piece: What is to be written.
             digest: Of its contents.
-            owner: Who writes it.
             limit: From what is used now, what may be used at most.
         """
-        charge_bytes = charge_of(piece.size_bytes)
-        with self._database.writing() as connection:
-            number = self._object(connection, piece)
-            query = "SELECT 1 FROM piece WHERE object = ? AND start = ?"
-            is_here = connection.execute(query, (number, piece.start)).fetchone() is not None
-            if is_here or not self._make_room(connection, charge_bytes, limit):
-                _drop_if_empty(connection, number)
-                return None
-            is_pinned = _is_pinned(connection, piece.source, piece.path)
-            connection.execute(
-                "INSERT INTO piece VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    number,
-                    piece.start,
-                    piece.size_bytes,
-                    charge_bytes,
-                    digest,
-                    time.time_ns(),
-                    is_pinned,
-                    owner,
-                ),
-            )
-            return number
+        with self._booking:  # else each thread would make room for what the others make room for as well
+            return self._reserve(piece, digest, limit)
 
-    def settle(self, number: int, piece: Piece, owner: str, temporary: str) -> bool:
+    def _reserve(
+        self, piece: Piece, digest: int, limit: Callable[[sqlite3.Connection, Used], int]
+    ) -> int | None:
+        charge_bytes = charge_of(piece.size_bytes)
+        goal_bytes = 0  # a little more is removed than is needed, so that it is not needed each time
+        while True:
+            with self._changing() as connection:
+                place = self._place_of(connection, piece)
+                if place.is_taken:
+                    return None
+                used = self._used(connection)
+                most = limit(connection, used)
+                if charge_bytes > most - used.pinned_bytes:
+                    return None  # nothing is removed for what cannot be kept after all
+                lacks_bytes = used.charge_bytes + charge_bytes - most
+                if lacks_bytes > 0 and goal_bytes <= 0:
+                    goal_bytes = lacks_bytes + min(most // _SLACK_SHARE, _SLACK_MOST_BYTES)
+                going = place.obsolete or self._victims(connection, goal_bytes)
+                if not going:
+                    return None if lacks_bytes > 0 else self._book(connection, piece, place.number, digest)
+                self._give_over(connection, going)
+            self._take_away(going)
+            goal_bytes -= sum(row.charge_bytes for row in going)
+
+    def settle(self, number: int, piece: Piece, temporary: str) -> bool:
         """Put a file that was written in its place; False if its object has gone meanwhile."""
-        key = (number, piece.start, owner)
-        with self._database.writing() as connection:
+        key = (number, piece.start, self._owner)
+        with self._changing() as connection:
             update = "UPDATE piece SET owner = '' WHERE object = ? AND start = ? AND owner = ?"
             if connection.execute(update, key).rowcount != 1:
                 return False
-            final = self._final(piece)
-            try:
-                self._files.place(temporary, final)
-            except (NotADirectoryError, IsADirectoryError, FileExistsError):
-                self._files.clear_way(final)
-                self._files.place(temporary, final)
+            final = self._files.path_of(piece.source, piece.path, piece.start, is_whole=piece.is_whole)
+            self._files.place(temporary, final)
             return True
 
-    def abandon(self, number: int, start: int, owner: str) -> None:
+    def abandon(self, number: int, start: int) -> None:
         """Give the room of a piece back that could not be written."""
-        with self._database.writing() as connection:
-            where = "WHERE p.object = ? AND p.start = ? AND p.owner = ?"
-            self._remove(connection, where, (number, start, owner))
+        with self._changing() as connection:
+            rows = _rows(connection, "WHERE p.object = ? AND p.start = ?", (number, start))
+            self._remove(connection, rows, self._owner)
 
-    def abandon_all(self, owner: str) -> int:
-        """Remove what a process was writing that has ended; how many pieces."""
-        with self._database.writing() as connection:
-            return self._remove(connection, "WHERE p.owner = ?", (owner,))
+    def abandon_all(self, owner: str) -> None:
+        """Remove what a process was writing or removing that has ended."""
+        with self._changing() as connection:
+            rows = _rows(connection, "WHERE p.owner = ?", (owner,))
+            self._remove(connection, rows, owner)
 
-    def owners(self) -> list[str]:
-        """The processes that are writing something, or were when they ended."""
-        with self._database.reading() as connection:
-            return [
-                row[0] for row in connection.execute("SELECT DISTINCT owner FROM piece WHERE owner <> ''")
-            ]
+    @staticmethod
+    def process_of(owner: str) -> str:
+        """The process that `owners` means."""
+        return owner.removesuffix(REMOVING)
 
     def touch(self, uses: Iterable[tuple[int, int, int]]) -> None:
         """Remember when pieces were read: ``(used_ns, object, start)`` each."""
-        with self._database.writing() as connection:
-            connection.executemany("UPDATE piece SET used_ns = ? WHERE object = ? AND start = ?", uses)
+        update = "UPDATE piece SET used_ns = ? WHERE object = ? AND start = ?"
+        rest = iter(uses)
+        while step := list(itertools.islice(rest, STEP)):
+            with self._changing() as connection:
+                connection.executemany(update, step)
 
-    def forget(self, source: str | None, path: str) -> tuple[int, int]:
-        """Remove ``path`` and all below it, pinned or not, of one source or all: pieces and bytes."""
-        where, values = _below(source, path)
-        with self._database.writing() as connection:
-            before = _used(connection)
-            return self._remove(connection, where, values), before - _used(connection)
+    def forget(self, source: str | None, path: str, *, keep_pinned: bool = False) -> tuple[int, int]:
+        """Remove ``path`` and all below it, of one source or all: how many pieces, and bytes on the disk."""
+        where, values = below(source, path)
+        if keep_pinned:
+            where += " AND p.is_pinned = 0"
+        count = charge_bytes = 0
+        while going := self._given_over(f"{where} AND p.owner NOT LIKE '%{REMOVING}'", values):
+            self._take_away(going)
+            count += len(going)
+            charge_bytes += sum(row.charge_bytes for row in going)
+        return count, charge_bytes
 
     def pin(self, source: str, path: str, *, is_pinned: bool) -> None:
-        """Have ``path`` and all below it stay, also what comes later, or let it go again."""
+        """Have ``path`` and all below it stay, also what comes later, or let it go again.
+
+        What comes later heeds it at once, what is there one after the other: if this does not return, it
+        is to be said again.
+        """
         key = (source, stored(path))
-        with self._database.writing() as connection:
+        with self._changing() as connection:
             if is_pinned:
                 connection.execute("INSERT OR IGNORE INTO pin VALUES (?, ?)", key)
             else:
                 connection.execute("DELETE FROM pin WHERE source = ? AND path = ?", key)
-            where, values = _below(source, path)
-            objects = connection.execute(f"SELECT o.id, o.path FROM object o {where}", values).fetchall()
-            for number, name in objects:
-                stays = is_pinned or _is_pinned(connection, source, shown(name))
-                connection.execute("UPDATE piece SET is_pinned = ? WHERE object = ?", (stays, number))
-
-    def pins(self) -> list[tuple[str, str]]:
-        """What was pinned: source and path."""
-        with self._database.reading() as connection:
-            rows = connection.execute("SELECT source, path FROM pin ORDER BY source, path").fetchall()
-        return [(source, shown(path)) for source, path in rows]
-
-    def summaries(self) -> list[Summary]:
-        """What each source has here, in the order of their names."""
-        query = """
-        SELECT o.source, count(DISTINCT o.id), count(p.start), total(p.size_bytes), total(p.charge_bytes),
-               total(p.charge_bytes * p.is_pinned)
-        FROM object o JOIN piece p ON p.object = o.id GROUP BY o.source ORDER BY o.source
-        """
-        with self._database.reading() as connection:
-            rows = connection.execute(query).fetchall()
-        return [Summary(source, *map(int, numbers)) for source, *numbers in rows]
-
-    def objects(self, source: str | None, path: str) -> list[CachedObject]:
-        """The objects at ``path`` and below, in the order of their paths."""
-        where, values = _below(source, path)
-        query = f"""
-        SELECT o.source, o.path, o.size_bytes, sum(p.size_bytes), max(p.is_pinned), max(p.used_ns)
-        FROM object o JOIN piece p ON p.object = o.id {where} AND p.owner = ''
-        GROUP BY o.id ORDER BY o.source, o.path
-        """
-        with self._database.reading() as connection:
-            rows = connection.execute(query, values).fetchall()
-        return [
-            CachedObject(source, shown(name), size, cached, bool(is_pinned), used_ns)
-            for source, name, size, cached, is_pinned, used_ns in rows
-        ]
-
-    def used_bytes(self) -> int:
-        """What all files take, with those that are being written."""
-        with self._database.reading() as connection:
-            return _used(connection)
-
-    def held(self, after: tuple[int, int], limit: int) -> list[tuple[Held, str]]:
-        """Pieces in a fixed order with their files, from the one after ``after`` (object and start) on."""
-        query = f"{_OF_PIECE} WHERE p.owner = '' AND (p.object, p.start) > (?, ?) "
-        query += "ORDER BY p.object, p.start LIMIT ?"
-        with self._database.reading() as connection:
-            rows = connection.execute(query, (*after, limit)).fetchall()
-        found = [(_Row(*row[:-1]), row[-1]) for row in rows]
-        return [
-            (Held(row.object, row.start, row.size_bytes, digest), self._file(row)) for row, digest in found
-        ]
+        update = "UPDATE piece SET is_pinned = ? WHERE object = ? AND start = ? AND is_pinned <> ?"
+        after = (-1, -1)
+        while True:
+            with self._changing() as connection:
+                rows = [row for row, _ in page(connection, *below(source, path), after, STEP)]
+                stay = [is_pinned or _is_pinned(connection, source, shown(row.path)) for row in rows]
+                changes = [(n, row.object, row.start, n) for row, n in zip(rows, map(int, stay), strict=True)]
+                connection.executemany(update, changes)
+            if not rows:
+                return
+            after = (rows[-1].object, rows[-1].start)
 
     def drop_held(self, held: Held) -> bool:
         """Remove a piece that `held` has told of; False if another has its place by now."""
         where = "WHERE p.object = ? AND p.start = ? AND p.digest = ? AND p.owner = ''"
-        with self._database.writing() as connection:
-            return bool(self._remove(connection, where, (held.object, held.start, held.digest)))
+        going = self._given_over(where, (held.object, held.start, held.digest))
+        self._take_away(going)
+        return bool(going)
 
     def remove_strays(self) -> int:
         """Remove the files that the database does not tell of; how many."""
-        with self._database.reading() as connection:
-            strays = [file for file, _ in self._files.walk() if not self._is_known(connection, file)]
         removed = 0
-        for file in strays:
-            with self._database.writing() as connection:  # it may have been put there since
-                if not self._is_known(connection, file):
-                    self._files.remove(file)
-                    removed += 1
+        files = self._files.walk()
+        while batch := list(itertools.islice(files, STEP)):
+            with self._database.reading() as connection:
+                strays = [file for file in batch if not self._is_known(connection, file)]
+            for file in strays:
+                with self._changing() as connection:  # it may have been put there since
+                    if not self._is_known(connection, file):
+                        self._files.remove(file)
+                        removed += 1
         return removed
+
+    def recount(self) -> None:
+        """Sum up again what files take. Pieces of nothing do not count: their files are strays."""
+        with self._changing() as connection:
+            connection.execute("DELETE FROM piece WHERE object NOT IN (SELECT id FROM object)")
+            connection.execute("DELETE FROM object WHERE id NOT IN (SELECT object FROM piece)")
+            connection.execute("DELETE FROM used")
+            connection.execute(
+                "INSERT INTO used SELECT CAST(total(charge_bytes) AS INTEGER), "
+                "CAST(total(charge_bytes * is_pinned) AS INTEGER) FROM piece"
+            )
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction of the database that others use as well, not of one that was removed."""
+        with self._database.writing() as connection:
+            if self._database.is_replaced:
+                raise IndexUnavailable(f"{self._database.path}: somebody has removed it")
+            yield connection
+
+    def _place_of(self, connection: sqlite3.Connection, piece: Piece) -> _Place:
+        key = (piece.source, stored(piece.path))
+        query = "SELECT id, version, size_bytes FROM object WHERE source = ? AND path = ?"
+        found = connection.execute(query, key).fetchone()
+        if found is None:
+            return _Place(None, is_taken=False, obsolete=[])
+        number, *version = found
+        if version != [stored(piece.version), piece.object_bytes]:
+            rows = _rows(connection, "WHERE p.object = ? LIMIT ?", (number, STEP))
+            _drop_if_empty(connection, number)
+            return _Place(None, is_taken=False, obsolete=rows)
+        rows = _rows(connection, "WHERE p.object = ? AND p.start = ?", (number, piece.start))
+        is_taken = any(row.size_bytes == piece.size_bytes for row in rows)
+        return _Place(number, is_taken, [] if is_taken else rows)
+
+    def _victims(self, connection: sqlite3.Connection, goal_bytes: int) -> list[Row]:
+        """What was not used for the longest time: so much of it, or as much as one step may be."""
+        rows: list[Row] = []
+        if goal_bytes <= 0:
+            return rows
+        for row in itertools.starmap(Row, connection.execute(_VICTIMS, (STEP,))):
+            rows.append(row)
+            goal_bytes -= row.charge_bytes
+            if goal_bytes <= 0:
+                break
+        return rows
+
+    def _book(self, connection: sqlite3.Connection, piece: Piece, number: int | None, digest: int) -> int:
+        if number is None:
+            insert = "INSERT INTO object (source, path, version, size_bytes) VALUES (?, ?, ?, ?)"
+            key = (piece.source, stored(piece.path), stored(piece.version), piece.object_bytes)
+            number = int(connection.execute(insert, key).lastrowid or 0)
+        is_pinned = _is_pinned(connection, piece.source, piece.path)
+        size_bytes, charge_bytes = piece.size_bytes, charge_of(piece.size_bytes)
+        row = (number, piece.start, size_bytes, charge_bytes, digest, time.time_ns(), is_pinned, self._owner)
+        connection.execute(_INSERT, row)
+        return number
+
+    def _given_over(self, where: str, values: tuple[object, ...]) -> list[Row]:
+        with self._changing() as connection:
+            rows = _rows(connection, f"{where} LIMIT ?", (*values, STEP))
+            self._give_over(connection, rows)
+        return rows
+
+    def _give_over(self, connection: sqlite3.Connection, rows: list[Row]) -> None:
+        """Whoever is writing one of these will find that it has gone."""
+        update = "UPDATE piece SET owner = ? WHERE object = ? AND start = ?"
+        owner = self._owner + REMOVING
+        connection.executemany(update, [(owner, row.object, row.start) for row in rows])
+
+    def _take_away(self, rows: list[Row]) -> None:
+        if rows:
+            with self._changing() as connection:
+                self._remove(connection, rows, self._owner + REMOVING)
+
+    def _remove(self, connection: sqlite3.Connection, rows: list[Row], owner: str) -> None:
+        """Remove files, then what the database tells of them, but for what is somebody else's by now."""
+        delete = "DELETE FROM piece WHERE object = ? AND start = ? AND owner = ?"
+        for row in rows:
+            if connection.execute(delete, (row.object, row.start, owner)).rowcount:
+                file = self._file(row)
+                if file is not None:
+                    self._files.remove(file)
+                _drop_if_empty(connection, row.object)
 
     def _is_known(self, connection: sqlite3.Connection, file: str) -> bool:
         """True if a file may be that of a piece."""
-        query = f"{_OF_OBJECT} WHERE o.source = ? AND o.path = ? AND p.start = ?"
         for source, path, start in self._files.pieces_at(file):
-            row = connection.execute(query, (source, stored(path), start)).fetchone()
-            if row is not None and self._file(_Row(*row)) == file:
+            where = "WHERE o.source = ? AND o.path = ? AND p.start = ?"
+            if any(
+                self._file(row) == file for row in _rows(connection, where, (source, stored(path), start))
+            ):
                 return True
         return self._files.is_abridged(file)
 
-    def _object(self, connection: sqlite3.Connection, piece: Piece) -> int:
-        key = (piece.source, stored(piece.path))
-        query = "SELECT id, version, size_bytes FROM object WHERE source = ? AND path = ?"
-        row = connection.execute(query, key).fetchone()
-        if row is not None and row[1:] == (piece.version, piece.object_bytes):
-            return int(row[0])
-        if row is not None:
-            self._remove(connection, "WHERE p.object = ?", (row[0],))
-            connection.execute("DELETE FROM object WHERE id = ?", (row[0],))
-        insert = "INSERT INTO object (source, path, version, size_bytes) VALUES (?, ?, ?, ?)"
-        added = connection.execute(insert, (*key, piece.version, piece.object_bytes))
-        return int(added.lastrowid or 0)
 
-    def _make_room(
-        self, connection: sqlite3.Connection, charge_bytes: int, limit: Callable[[int], int]
-    ) -> bool:
-        used = _used(connection)
-        most = limit(used)
-        if used + charge_bytes <= most:
-            return True
-        if charge_bytes > most:
-            return False
-        slack = min(most // _SLACK_SHARE, _SLACK_MOST_BYTES)
-        wanted = max(0, most - charge_bytes - slack)
-        while used > wanted:
-            victims = connection.execute(_VICTIMS, (_STEP,)).fetchall()
-            if not victims:
-                break
-            for victim in itertools.starmap(_Row, victims):
-                self._delete(connection, victim)
-                used -= victim.charge_bytes
-                if used <= wanted:
-                    break
-        return used + charge_bytes <= most
-
-    def _remove(self, connection: sqlite3.Connection, where: str, values: tuple[object, ...]) -> int:
-        rows = connection.execute(f"{_OF_OBJECT} {where}", values).fetchall()
-        for row in rows:
-            self._delete(connection, _Row(*row))
-        return len(rows)
-
-    def _delete(self, connection: sqlite3.Connection, row: _Row) -> None:
-        connection.execute("DELETE FROM piece WHERE object = ? AND start = ?", (row.object, row.start))
-        _drop_if_empty(connection, row.object)
-        self._files.remove(self._file(row))
-
-    def _file(self, row: _Row) -> str:
-        is_whole = row.size_bytes == row.object_bytes
-        return self._files.path_of(row.source, shown(row.path), row.start, is_whole=is_whole)
-
-    def _final(self, piece: Piece) -> str:
-        return self._files.path_of(piece.source, piece.path, piece.start, is_whole=piece.is_whole)
-
-
-def _used(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT charge_bytes FROM used").fetchone()[0])
+def _rows(connection: sqlite3.Connection, where: str, values: tuple[object, ...]) -> list[Row]:
+    return [Row(*row) for row in connection.execute(f"{OF_OBJECT} {where}", values)]
 
 
 def _drop_if_empty(connection: sqlite3.Connection, number: object) -> None:
@@ -350,21 +298,3 @@ def _drop_if_empty(connection: sqlite3.Connection, number: object) -> None:
 def _is_pinned(connection: sqlite3.Connection, source: str, path: str) -> bool:
     pins = connection.execute("SELECT path FROM pin WHERE source = ?", (source,))
     return any(not pin or f"{path}/".startswith(f"{pin}/") for pin in (shown(row[0]) for row in pins))
-
-
-def _below(source: str | None, path: str) -> tuple[str, tuple[str | bytes, ...]]:
-    """The condition for ``path`` and all below it. As text and as bytes, for a name may not be UTF-8."""
-    conditions = ["1 = 1"]
-    values: list[str | bytes] = []
-    if source is not None:
-        conditions.append("o.source = ?")
-        values.append(source)
-    if path:
-        raw = path.encode(errors="surrogateescape")
-        between: list[str | bytes] = [raw + b"/", raw + b"0"]
-        if isinstance(stored(path), str):
-            between += [f"{path}/", f"{path}0"]
-        ranges = " OR ".join(["(o.path > ? AND o.path < ?)"] * (len(between) // 2))
-        conditions.append(f"(o.path = ? OR {ranges})")
-        values += [stored(path), *between]
-    return f"WHERE {' AND '.join(conditions)}", tuple(values)

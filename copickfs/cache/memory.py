@@ -10,11 +10,17 @@ if TYPE_CHECKING:
     from copickfs.cache.piece import Piece
 
 _GUESSED_SHARE = 2
-"""Guesses get this part of the room, and never any that something read is in."""
+"""Guesses may take this part of the room: what was read lately keeps the other one."""
 
 
 class GuessCounts(NamedTuple):
-    """What became of pieces that were fetched before anybody asked."""
+    """What became of pieces that were fetched before anybody asked.
+
+    Attributes:
+        kept_bytes: All of them; what is in neither of the others is still there.
+        hit_bytes: Those that somebody has asked for since.
+        wasted_bytes: Those that nobody will be given.
+    """
 
     kept_bytes: int = 0
     hit_bytes: int = 0
@@ -74,13 +80,12 @@ class Memory:
     def put(self, piece: Piece, data: bytes) -> None:
         """Keep what was read."""
         with self._lock:
-            guess = self._guessed.pop(piece, None)
-            if guess is not None:  # somebody has fetched it meanwhile as well
-                self._guessed_bytes -= len(guess)
+            if piece in self._guessed:  # somebody has fetched it meanwhile as well
+                self._drop_guess(piece)
             self._put_read(piece, data)
 
     def put_guess(self, piece: Piece, data: bytes) -> None:
-        """Keep what nobody has asked for yet; older guesses make room for it, nothing else does."""
+        """Keep what nobody has asked for yet; older guesses make room for it first."""
         with self._lock:
             if piece in self._read or piece in self._guessed:
                 return
@@ -88,21 +93,16 @@ class Memory:
             self._guessed[piece] = data
             self._guessed_bytes += len(data)
             while self._guessed_bytes > self.guess_limit_bytes:
-                self._drop_guess()
-
-    def drop_guesses(self, source: str, path_prefix: str) -> None:
-        """The reader has turned to something else."""
-        with self._lock:
-            for piece in [p for p in self._guessed if p.source == source and p.path.startswith(path_prefix)]:
-                self._guessed.move_to_end(piece, last=False)
-                self._drop_guess()
+                self._drop_guess(next(iter(self._guessed)))
+            self._make_room()
 
     def clear(self) -> None:
         """Let go of everything."""
         with self._lock:
             self._read.clear()
-            self._guessed.clear()
-            self._read_bytes = self._guessed_bytes = 0
+            self._read_bytes = 0
+            for piece in list(self._guessed):
+                self._drop_guess(piece)
 
     def _put_read(self, piece: Piece, data: bytes) -> None:
         before = self._read.pop(piece, None)
@@ -110,11 +110,15 @@ class Memory:
             self._read_bytes -= len(before)
         self._read[piece] = data
         self._read_bytes += len(data)
-        while self.size_bytes > self.limit_bytes and len(self._read) > 1:
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """What was read longest ago goes: guesses never take more than their part."""
+        while self.size_bytes > self.limit_bytes and self._read:
             _, old = self._read.popitem(last=False)
             self._read_bytes -= len(old)
 
-    def _drop_guess(self) -> None:
-        _, old = self._guessed.popitem(last=False)
-        self._guessed_bytes -= len(old)
-        self._guesses = self._guesses._replace(wasted_bytes=self._guesses.wasted_bytes + len(old))
+    def _drop_guess(self, piece: Piece) -> None:
+        data = self._guessed.pop(piece)
+        self._guessed_bytes -= len(data)
+        self._guesses = self._guesses._replace(wasted_bytes=self._guesses.wasted_bytes + len(data))

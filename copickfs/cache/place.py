@@ -18,7 +18,7 @@ from copickfs.errors import CacheUnavailable, ConfigError, IndexUnavailable
 from copickfs.index.tables import FOREIGN, SOUND, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ class Place:
             CacheUnavailable: The directory cannot be used just now.
         """
         try:
+            check_root(self.root)  # it may have become another one since it was configured
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             (self.root / MARK / _RUNNING).mkdir(parents=True, exist_ok=True)
             with _turn(self.root / MARK / _LOCK):
@@ -90,7 +91,7 @@ class Place:
                 self._bury()
         except BaseException as error:
             self.leave()
-            if isinstance(error, IndexUnavailable):
+            if isinstance(error, IndexUnavailable | ConfigError):
                 raise CacheUnavailable(str(error)) from error
             if isinstance(error, OSError):
                 raise CacheUnavailable(f"{error.filename or self.root}: {error.strerror}") from error
@@ -100,6 +101,8 @@ class Place:
         """True if a process holds its directory: the system lets go of it when a process ends."""
         if owner == self.owner:
             return True
+        if not owner.isalnum():  # the database may be damaged
+            return False
         try:
             descriptor = os.open(self.temporary.with_name(owner), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
@@ -119,23 +122,44 @@ class Place:
             shutil.rmtree(self.temporary, ignore_errors=True)
             os.close(held)
 
-    def empty(self) -> None:
-        """Remove the database and all that it tells of."""
+    def empty(self, is_still_so: Callable[[], bool]) -> None:
+        """Remove the database and all that it tells of, unless another process has done so meanwhile.
+
+        Raises:
+            CacheUnavailable: Another process comes or goes just now.
+        """
+        with _turn(self.root / MARK / _LOCK):
+            if is_still_so():
+                self._empty()
+
+    def make_anew(self, state: str) -> None:
+        """Within `entering`: what the database tells of is of no use."""
+        _log.warning("the cache %s is %s: it is emptied and made anew", self.root, state)
+        self._empty()
+        prepare(self.database_file, TABLES)
+
+    def _empty(self) -> None:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self.database_file}{suffix}").unlink(missing_ok=True)
         shutil.rmtree(self.root / CONTENT, ignore_errors=True)
 
     def _prepare(self) -> None:
-        """Have a sound database; what an unsound one told of is of no use."""
+        """Have a sound database; what another one told of is of no use."""
+        if (self.root / CONTENT).exists() and not self._has_database():
+            self.make_anew("without its database")
         state = prepare(self.database_file, TABLES)
         if state == FOREIGN:
             raise CacheUnavailable(
                 f"{self.database_file} was made by a newer version of copickfs; name another 'root'"
             )
         if state != SOUND:
-            _log.warning("the cache %s is %s: it is emptied and made anew", self.root, state)
-            self.empty()
-            prepare(self.database_file, TABLES)
+            self.make_anew(state)
+
+    def _has_database(self) -> bool:
+        try:
+            return self.database_file.stat().st_size > 0
+        except FileNotFoundError:
+            return False
 
     def _bury(self) -> None:
         """Remove what processes have left that did not end in order."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from copickfs.cli.command import Mistake
+from copickfs.cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +101,7 @@ def _row(record: EntityRecord, mountpoint: str) -> list[str]:
     if identity.segmentation_type:
         kind = f"{identity.segmentation_type} {kind}"
     return [
-        kind, *map(_printable, (
+        kind, *map(printable, (
             identity.run, size, identity.name, identity.object, identity.user, identity.session,
             ", ".join(record.layers), _below(mountpoint, identity.path),
         )),
@@ -109,9 +110,3 @@ def _row(record: EntityRecord, mountpoint: str) -> list[str]:
 
 def _below(mountpoint: str, path: str) -> str:
     return f"{mountpoint.rstrip('/')}/{path}" if mountpoint else path
-
-
-def _printable(text: str) -> str:
-    """A name may hold anything, also what would move the cursor of a terminal."""
-    shown = text.encode(errors="backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

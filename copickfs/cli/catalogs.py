@@ -58,7 +58,7 @@ def open_target(target: str, *, layer: str | None = None, offline: bool = False)
     from copickfs.indexing import require_one_of
 
     mountpoint, config_file, database_file = "", Path(target), None
-    mount = _mount_at(target)
+    mount = mount_at(target)
     if mount is not None:
         from copickfs.daemon.questions import ask_index
 
@@ -117,11 +117,16 @@ def open_configuration(
     from copickfs.config import load
     from copickfs.indexing import open_catalog
 
-    logging.getLogger("copickfs").addHandler(_ToStandardError())
+    tell_warnings()
     config: Any = load(config_file)
     database = _database(config, database_file, must_index=must_index)
     with open_catalog(config, database, offline=offline) as (catalog, manager):
         yield Opened(catalog, manager)
+
+
+def tell_warnings() -> None:
+    """Have what copickfs logs as a warning told to the user."""
+    logging.getLogger("copickfs").addHandler(_ToStandardError())
 
 
 def end_incomplete(skipped: Sequence[tuple[str, str]]) -> None:
@@ -137,7 +142,7 @@ def tell_skipped(skipped: Sequence[tuple[str, str]]) -> bool:
     for path, reason in skipped[:_SHOWN]:
         click.echo(f"copickfs: {path or '/'}: not read: {reason}", err=True)
     if len(skipped) > _SHOWN:
-        click.echo(f"copickfs: {len(skipped)} directories were not read", err=True)
+        click.echo(f"copickfs: {len(skipped)} paths were not read", err=True)
     return bool(skipped)
 
 
@@ -163,7 +168,26 @@ def _tell_unusable(error: IndexUnavailable) -> None:
     click.echo(f"copickfs: the index cannot be used: {error}; so all layers are gone through", err=True)
 
 
-def _mount_at(target: str) -> str | None:
+def configuration_of(target: str) -> tuple[Path, str]:
+    """The configuration file that is named, or that a mount point is of, and the mount point or ``""``.
+
+    Raises:
+        UserError: It is neither, or the daemon is dead or another user's.
+    """
+    mount = mount_at(target)
+    if mount is None:
+        return Path(target), ""
+    from copickfs.daemon import registry
+
+    record = registry.find(mount)
+    if record is None:
+        raise UserError(
+            f"{mount}: its daemon cannot be asked: it is dead, or another user's; name the configuration file"
+        )
+    return Path(record.configuration), mount
+
+
+def mount_at(target: str) -> str | None:
     """The mount point that is named; None for anything else. Never waits for the mount.
 
     Raises:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from copickfs.errors import IndexUnavailable, Transient, UserError
+from copickfs.errors import CacheUnavailable, IndexUnavailable, Transient, UserError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator, Sequence
 
 FAILURE = 1
@@ -47,8 +49,8 @@ def mistakes() -> Iterator[None]:
         raise Mistake(str(error)) from None
 
 
-class Command(click.Command):
-    """A command whose failures are one line and an exit status, never a traceback.
+class _Plain(click.Command):
+    """What is a command whose failures are one line and an exit status, never a traceback.
 
     Set ``COPICKFS_DEBUG=1`` to see where an unforeseen error came from.
     """
@@ -72,6 +74,8 @@ class Command(click.Command):
             raise Failure(str(error)) from None
         except IndexUnavailable as error:
             raise Failure(f"the index cannot be used: {error}") from None
+        except CacheUnavailable as error:
+            raise Failure(f"the cache cannot be used: {error}") from None
         except BrokenPipeError:
             raise  # nobody reads on: click ends in silence
         except KeyboardInterrupt:
@@ -86,6 +90,16 @@ class Command(click.Command):
             ) from None
 
 
+class Command(_Plain):
+    """A command that fails in one line."""
+
+
+class Group(_Plain, click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
 def restart_alone(context: click.Context) -> None:
     """Go on in a process without threads, if this one has any.
 
@@ -94,6 +108,24 @@ def restart_alone(context: click.Context) -> None:
     """
     if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208
         _execute([context.command.name or "", *context.meta[_ARGUMENTS]])
+
+
+@contextlib.contextmanager
+def stopping(stop: threading.Event) -> Iterator[None]:
+    """Signals end the run in order; who interrupts it twice does not want to wait for that."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def end(number: int, _frame: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = [signal.signal(number, end) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _execute(arguments: Sequence[str]) -> NoReturn:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from copickfs.cli.command import INTERRUPTED, Command
+from copickfs.cli.command import INTERRUPTED, Command, stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ def index(config: Path, layer: str | None, *, full: bool, offline: bool, quiet: 
         if full:
             opened.manager.refresh_all()
         begun_s = time.monotonic()
-        with _stopping(stop), _shown(quiet=quiet) as progress:
+        with stopping(stop), _shown(quiet=quiet) as progress:
             summary = opened.catalog.index(full=full, layer=layer, progress=progress, stop=stop)
         if not quiet:
             _report(opened.catalog, summary, time.monotonic() - begun_s)
@@ -73,18 +73,6 @@ def _report(catalog: Catalog, summary: Summary, took_s: float) -> None:
     if state is not None and database is not None:
         stored = size(database.stat().st_size)
         click.echo(f"{state.entities} entities in {database} ({stored})")
-
-
-@contextlib.contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    """Signals end the run in order."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

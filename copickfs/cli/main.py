@@ -24,6 +24,8 @@ COMMANDS = {
     "find": "Find runs, tomograms, picks, ... across all layers.",
     "search": "Search their names for words.",
     "index": "Bring the index up to date that find and search use.",
+    "prefetch": "Fetch a part of the tree into the cache, to be read offline.",
+    "cache": "Look after the cache: what is in it, what stays, what goes.",
     "flush": "Wait until what was written is where it belongs.",
     "materialize": "Make partial copies of stores whole.",
     "run": "Run a command with a mount of its own.",

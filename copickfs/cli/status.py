@@ -72,6 +72,8 @@ def _lines(document: dict[str, Any]) -> list[str]:
         served = f"{size(document['bytes_read'])} read, {size(document['bytes_written'])} written"
         lines.append(f"served         {document['requests']} requests, {served}")
         lines.append(f"writes         {_where(document)}")
+    if document.get("cache"):
+        lines += _cache(document["cache"], document["layers"])
     if "index" in document:
         lines.append(f"index          {_index(document['index'])}")
     if document.get("waiting_reads"):
@@ -79,6 +81,29 @@ def _lines(document: dict[str, Any]) -> list[str]:
     if document["remedy"]:
         lines.append(f"remedy         {document['remedy']}")
     return lines
+
+
+def _cache(cache: dict[str, Any], layers: list[dict[str, Any]]) -> list[str]:
+    """What the cache was good for."""
+    from copickfs.cli.table import size
+
+    hits = sum(layer["cache_hits"] for layer in layers)
+    pieces = hits + sum(layer["cache_misses"] for layer in layers)
+    where = f"{cache['memory_hits']} times in memory, {cache['disk_hits']} on the disk"
+    lines = [
+        f"cache          {cache['root']}",
+        f"               {_share(hits, pieces)} of {pieces} pieces were there ({where})",
+    ]
+    ahead, used, wasted = (size(cache[f"prefetch{of}_bytes"]) for of in ("ed", "_hit", "_wasted"))
+    if cache["prefetched_bytes"]:
+        lines.append(f"               {ahead} fetched ahead, of which {used} were read, {wasted} dropped")
+    if cache["message"]:
+        lines.append(f"               not in use: {cache['message']}")
+    return lines
+
+
+def _share(hits: int, pieces: int) -> str:
+    return f"{100 * hits / pieces:.0f} %" if pieces else "-"
 
 
 def _index(index: dict[str, Any]) -> str:
@@ -125,6 +150,7 @@ def _pending(layers: list[dict[str, Any]]) -> Iterator[str]:
 def _layers(layers: list[dict[str, Any]]) -> RenderableType:
     from copickfs.cli.table import size, table
 
+    headings = ["layer", "kind", "priority", "health", "requests", "read", "location"]
     rows = [
         [
             layer["name"],
@@ -137,4 +163,9 @@ def _layers(layers: list[dict[str, Any]]) -> RenderableType:
         ]
         for layer in layers
     ]
-    return table(["layer", "kind", "priority", "health", "requests", "read", "location"], rows)
+    if any(layer["cache_hits"] or layer["cache_misses"] for layer in layers):
+        headings[-1:-1] = ["cached", "ahead"]
+        for row, layer in zip(rows, layers, strict=True):
+            share = _share(layer["cache_hits"], layer["cache_hits"] + layer["cache_misses"])
+            row[-1:-1] = [share, str(layer["prefetch_queued"] or "-")]
+    return table(headings, rows)

@@ -16,6 +16,7 @@ import trio
 from copickfs.config import redacted
 from copickfs.daemon.channel import Channel
 from copickfs.daemon.detach import detach
+from copickfs.daemon.heap import suit_chunks
 from copickfs.daemon.indexing import IndexOfMount
 from copickfs.daemon.mounts import mounts_at
 from copickfs.daemon.notify import notify
@@ -106,6 +107,8 @@ class Daemon:
             UserError: The mount could not be made.
         """
         _raise_descriptor_limit()
+        if self._manager.cache_layer is not None:
+            suit_chunks()
         for number in _STOP_SIGNALS:  # trio takes them over while it runs
             signal.signal(number, self._note_signal)
         try:

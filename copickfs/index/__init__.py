@@ -8,6 +8,7 @@ raised as `copickfs.errors.IndexUnavailable`, and the caller goes on without the
 
 from copickfs.index.database import BUSY_S, Database
 from copickfs.index.entitytable import EntityTable, StackState
+from copickfs.index.matching import is_named, matches
 from copickfs.index.opening import OPEN_BUSY_S, in_memory, open_database, rebuild
 from copickfs.index.pruning import prune_names, prune_stacks
 from copickfs.index.queries import Criteria, Queries
@@ -22,6 +23,8 @@ __all__ = [
     "Queries",
     "StackState",
     "in_memory",
+    "is_named",
+    "matches",
     "open_database",
     "prune_names",
     "prune_stacks",

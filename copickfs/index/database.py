@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from copickfs.errors import IndexUnavailable
+from copickfs.errors import IndexBusy, IndexUnavailable
 from copickfs.index.faults import code_of, unavailable
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ _PATIENCE_S = 2.0
 _PRAGMAS = (
     "PRAGMA synchronous = NORMAL",  # a power cut may take the last transactions, never the database
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA mmap_size = 1073741824",
     "PRAGMA cache_size = -16384",
     "PRAGMA journal_size_limit = 67108864",
 )
+_MOMENT_MS = 20
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -93,7 +93,7 @@ class Database:
             IndexUnavailable: It cannot be written; nothing was changed.
         """
         if not self._writing.acquire(timeout=self.busy_s):
-            raise IndexUnavailable(f"{self.path}: busy for more than {self.busy_s:.0f} s")
+            raise IndexBusy(f"{self.path}: busy for more than {self.busy_s:.0f} s")
         try:
             with self._faults(), self._using(self._memory or self._writer) as connection:
                 self._writer = connection
@@ -106,6 +106,20 @@ class Database:
                     raise
         finally:
             self._writing.release()
+
+    def shorten(self) -> None:
+        """Have the journal begin anew if nobody reads for longer than a moment.
+
+        Raises:
+            IndexUnavailable: It cannot be read or written.
+        """
+        with self._writing, self._faults(), self._using(self._memory or self._writer) as connection:
+            self._writer = connection
+            connection.execute(f"PRAGMA busy_timeout = {_MOMENT_MS}")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {int(min(self.busy_s, _PATIENCE_S) * 1000)}")
 
     def problems(self) -> list[str]:
         """What SQLite's own check finds wrong. Takes seconds where the database is large."""
@@ -194,8 +208,9 @@ class Database:
         return connection
 
     def _close_abandoned(self) -> None:
-        """Close the connections of threads that have ended."""
-        for connection in [one for one, thread in self._open.items() if not thread.is_alive()]:
+        """Close the connections of threads that have ended, but not the writer's while another writes."""
+        unused = [item for item in self._open.items() if item[0] not in self._used]
+        for connection in [one for one, thread in unused if not thread.is_alive()]:
             del self._open[connection]
             connection.close()
 
@@ -204,7 +219,8 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            if code_of(error) in _DAMAGE:
+            code = code_of(error)
+            if code in _DAMAGE or (code == sqlite3.SQLITE_ERROR and str(error).startswith("no such ")):
                 self.is_damaged = True
             raise unavailable(self.path or "index in memory", error) from error
 

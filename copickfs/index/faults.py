@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 
-from copickfs.errors import IndexUnavailable
+from copickfs.errors import IndexBusy, IndexFull, IndexUnavailable
 
 LOCKED = "another process keeps it locked; try again when that has ended"
 _DENIED = "make it writable, or name another file by 'db_path'"
@@ -30,7 +30,8 @@ def unavailable(where: object, error: OSError | sqlite3.Error) -> IndexUnavailab
     else:
         said = f"{where}: {error}"
         remedy = _BY_CODE.get(code_of(error))
-    return IndexUnavailable(f"{said}; {remedy}" if remedy else said)
+    kind = {LOCKED: IndexBusy, _FULL: IndexFull}.get(remedy or "", IndexUnavailable)
+    return kind(f"{said}; {remedy}" if remedy else said)
 
 
 def code_of(error: sqlite3.Error) -> int:

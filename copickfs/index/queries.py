@@ -23,8 +23,8 @@ _MOST_RANKED = 200
 """More hits of one kind are not ranked: their words are common ones, and one is as good as another."""
 
 _WEIGHTS = (5, 4, 3, 2, 1)  # name, object, run, user, session
-_VOXEL_TOLERANCE_ANGSTROM = 0.0005  # copick writes three decimals
-_GLOB = frozenset("*?[")
+VOXEL_TOLERANCE_ANGSTROM = 0.0005  # copick writes three decimals
+GLOB = frozenset("*?[")
 Answer = dict[str, list["EntityRecord"]]
 
 
@@ -160,7 +160,7 @@ def _voxel_condition(size: float | str) -> tuple[str, list[Any]]:
         angstrom = float(size)
     except ValueError:
         return "printf('%.3f', e.voxel_size) GLOB ?", [_sqlite_glob(str(size))]
-    tolerance = _VOXEL_TOLERANCE_ANGSTROM
+    tolerance = VOXEL_TOLERANCE_ANGSTROM
     return "e.voxel_size BETWEEN ? AND ?", [angstrom - tolerance, angstrom + tolerance]
 
 
@@ -170,7 +170,7 @@ def _names(wanted: str) -> tuple[str, list[Any]]:
     What is not there, an empty name, is nothing that a pattern finds. Names that are not UTF-8 are BLOBs,
     which come after all text, and which GLOB does not look at.
     """
-    if not _GLOB & set(wanted):
+    if not GLOB & set(wanted):
         return "SELECT id FROM name WHERE text = ?", [stored(wanted)]
     pattern = _sqlite_glob(wanted)
     texts = "SELECT id FROM name WHERE text GLOB ? AND text <> ''"

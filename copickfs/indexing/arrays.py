@@ -42,6 +42,14 @@ def levels(attributes: Any) -> Levels | None:
     return Levels(finest, detail)
 
 
+def level_paths(attributes: Any) -> list[str]:
+    """The paths in a store of the levels of its multiscales, the finest first; none if one is not sound."""
+    multiscale = item(attributes, "ome", "multiscales", 0) or item(attributes, "multiscales", 0)
+    found = [_inner(item(dataset, "path")) for dataset in listed(multiscale, "datasets")]
+    inner = [path for path in found if path]
+    return inner if len(inner) == len(found) else []
+
+
 def array_2(document: Any) -> dict[str, Any]:
     """What a ``.zarray`` says: ``shape``, ``chunks``, ``dtype``."""
     return _known(item(document, "shape"), item(document, "chunks"), item(document, "dtype"))

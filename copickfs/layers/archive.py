@@ -47,12 +47,15 @@ class ListingArchive:
         name: Name of the layer.
         store: Its listings in the index; None for none, with which every method does nothing.
         is_believed: A stored listing is an answer while it is young; False: it only stands in.
+
+    Attributes:
+        is_believed: As given.
     """
 
     def __init__(self, name: str, store: ListingStore | None = None, *, is_believed: bool = True) -> None:
         self._name = name
         self._store = store
-        self._is_believed = is_believed
+        self.is_believed = is_believed
         self._lock = threading.Condition()
         self._saves = 0
         self._is_closed = False
@@ -78,25 +81,27 @@ class ListingArchive:
         kept = Kept(directory, listings, is_array=stored.is_array)
         age_s = (time.time_ns() - stored.fetched_ns) / 1e9
         kept.fetched_s -= age_s if age_s >= 0 else _UNKNOWN_AGE_S
-        kept.is_trusted = stored.is_trusted and self._is_believed
+        kept.is_trusted = stored.is_trusted and self.is_believed
         return kept
 
-    def save(self, kept: Kept) -> None:
-        """Keep a listing that was fetched. What this program has changed since then keeps it from that."""
+    def save(self, kept: Kept) -> bool:
+        """Keep a listing that was fetched; False if it was not written.
+
+        What this program has changed since then keeps it from that.
+        """
         if self._store is None or not kept.asked_ns:
-            return
+            return False
         listings = dict(kept.listings)
         if not listings:  # the source does not list it, which other credentials may change
-            self._write(partial(self._store.forget, kept.origin, below=False))
-            return
+            return self._write(partial(self._store.forget, kept.origin, below=False))
         with self._lock:
             if self._is_closed or self._saves >= _MANY_SAVES:
-                return
+                return False
             self._saves += 1
         try:
             columns = {path: listing.columns() for path, listing in listings.items()}
             stored = StoredListing(kept.asked_ns, columns, kept.is_array)
-            self._write(
+            return self._write(
                 partial(self._store.save, kept.origin, stored, lambda: kept.is_trusted), is_debt=False
             )
         finally:
@@ -131,8 +136,8 @@ class ListingArchive:
             self._is_closed = True
             self._lock.wait_for(lambda: not self._saves, _CLOSE_LIMIT_S)
 
-    def _write(self, action: Callable[[], None], *, is_debt: bool = True) -> None:
-        """Change the index.
+    def _write(self, action: Callable[[], None], *, is_debt: bool = True) -> bool:
+        """Change the index; False if that could not be done now.
 
         Args:
             action: The change; may be made again.
@@ -145,12 +150,13 @@ class ListingArchive:
             except IndexUnavailable as error:
                 self._unwritten_until_s = self._rest(error)
             else:
-                return
+                return True
         if is_debt and self._store is not None:
             with self._lock:
                 self._debts = (
                     [*self._debts, action] if len(self._debts) < _MANY_DEBTS else [self._store.forget_all]
                 )
+        return False
 
     def _settle(self) -> None:
         """Make the changes that could not be made: what is wrong goes before anything is read or added."""

@@ -23,8 +23,9 @@ from copickfs.layers.archive import ListingArchive
 from copickfs.layers.flight import SingleFlight
 from copickfs.layers.lister import Lister, is_internal
 from copickfs.layers.listings import Kept, Listing, ListingMemory
+from copickfs.layers.loosenames import STALE_RETRY_S, LooseNames
 from copickfs.layers.sources import DIRECTORY, Found
-from copickfs.paths import array_of, split, store_of
+from copickfs.paths import split, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from copickfs.layers.lister import Fetcher
 
 ROOT = Found("", DIRECTORY)
-STALE_RETRY_S = 5.0
-"""How long a remembered listing stands in for one that could not be had, before the next try."""
-
 _MANY_CHANGES = 1_000
 
 
@@ -54,6 +52,11 @@ class Catalogue:
         wait_s: How long a caller waits for a listing; the fetch goes on without it.
         announce: Called with each path that was found to have changed.
         archive: What earlier processes have listed; None for nothing.
+
+    Attributes:
+        on_use: Called with each directory, or array, when its listing is used first, from any thread; must
+            not wait.
+        unsaved: Listings that could not be kept in the archive since `keep`.
     """
 
     def __init__(
@@ -73,19 +76,26 @@ class Catalogue:
         self._lister = Lister(name, fetcher)
         self._archive = archive or ListingArchive(name)
         self._memory = ListingMemory()
-        self._objects = ListingMemory()
         self._flights = SingleFlight()
+        self._loose = LooseNames(
+            name, fetcher, self._archive, self._flights,
+            wait_s=lambda: self._wait_s, is_fresh=self._is_fresh, save_first=self._save_first,
+        )  # fmt: skip
         self._lock = threading.Lock()
+        self.unsaved = 0
+        self._kept_since_s: float | None = None
         self._loading = 0
         self._doubts = 0
+        self.on_use: Callable[[str], None] | None = None
         self._own: list[_Change] = []
 
-    def found(self, path: str, *, wait: bool = True) -> Found:
+    def found(self, path: str, *, wait: bool = True, ahead: bool = False) -> Found:
         """What ``path`` is.
 
         Args:
             path: The path.
             wait: False: `WouldBlock` instead of asking the source.
+            ahead: Nobody has asked for it yet.
 
         Raises:
             NotFound: The source said so.
@@ -98,32 +108,54 @@ class Catalogue:
         if is_internal(name):
             raise NotFound(path)
         try:
-            listing = self.listing(directory, wait=wait)
+            listing = self.listing(directory, wait=wait, ahead=ahead)
         except AccessDenied:
-            return self._object(path, wait=wait)
+            return self._loose.found(path, wait=wait)
         found = listing.get(name)
         if found is not None:
             return found
         if self._fetcher.hides(name) and not store_of(directory):
-            return self._object(path, wait=wait)
+            return self._loose.found(path, wait=wait, archived=self._archive.is_believed)
         raise NotFound(path)
 
-    def listing(self, directory: str, *, wait: bool = True) -> Listing:
+    def listing(self, directory: str, *, wait: bool = True, ahead: bool = False) -> Listing:
         """The complete listing of one directory. Raises like `found`, and `AccessDenied`."""
+        kept = self._kept(directory, wait=wait, ahead=ahead)
+        if not (kept.is_used or ahead):
+            kept.is_used = True
+            if self.on_use is not None:
+                self.on_use(kept.origin)
+        return self._listing_in(kept, directory, wait=wait, ahead=ahead)
+
+    def list_ahead(self, directory: str) -> None:
+        """Have a listing at hand that nobody has asked for yet. Raises like `listing`."""
+        if self._memory.find(directory) is None:
+            self._kept(directory, wait=True, ahead=True)
+
+    def children(self, directory: str) -> list[str]:
+        """The names of the directories in ``directory``, in the order of its listing, if it is in memory."""
+        kept = self._memory.find(directory)
+        listing = None if kept is None or kept.is_array else kept.listing(directory)
+        return [found.name for found in listing or () if found.kind == DIRECTORY]
+
+    def _kept(self, directory: str, *, wait: bool, ahead: bool) -> Kept:
         kept = self._memory.find(directory)
         if kept is not None and not self._is_fresh(kept):
             kept = self._renewed(kept, wait=wait)
             if not kept.covers(directory):  # what was an array is none any more
                 kept = self._memory.find(directory)
         if kept is None:
-            kept = self._first(directory, wait=wait)
+            kept = self._first(directory, wait=wait, ahead=ahead)
+        return kept
+
+    def _listing_in(self, kept: Kept, directory: str, *, wait: bool, ahead: bool) -> Listing:
         if not kept.listings:
             raise AccessDenied(errno.EACCES, f"layer {self._name} does not list {directory!r}")
         listing = kept.listing(directory)
         if listing is not None:
             return listing
         # An array without such a directory: it is a file there, or nothing.
-        if self.found(directory, wait=wait).kind != DIRECTORY:
+        if self.found(directory, wait=wait, ahead=ahead).kind != DIRECTORY:
             raise NotADirectory(directory)
         raise Unavailable(f"layer {self._name}: the listing of {kept.origin!r} does not fit together")
 
@@ -149,7 +181,7 @@ class Catalogue:
         with self._lock:
             self._doubts += 1  # what is being loaded from the archive is not believed either
             self._memory.distrust(directory)
-        self._objects.distrust(path)
+        self._loose.distrust(path)
         self._announce(path or "")
 
     def changed(self, path: str, found: Found | None, *, is_new: bool = False) -> None:
@@ -179,13 +211,17 @@ class Catalogue:
         before = None if listing is None else listing.get(name)
         if kept is not None:
             kept.patch(path, found)
-        self._objects.forget(path)
+        self._loose.forget(path)
         if found is not None and found.kind == DIRECTORY and is_new:
             self._memory.keep_empty(path)
         elif kept is not None and kept.is_array and found is not None and found.kind == DIRECTORY:
             self._memory.forget(kept.origin)  # nobody has listed what has come into the array
         elif listing is None or (before is not None and before.kind == DIRECTORY):
             self._memory.forget_below(path)
+
+    def keep(self) -> None:
+        """Give answers when they are in the archive, not before, from now on, and believe them to the end."""
+        self._kept_since_s = time.monotonic()
 
     def close(self) -> None:
         """Wait a moment for what is being stored."""
@@ -217,11 +253,12 @@ class Catalogue:
         return self._is_young(kept) or time.monotonic() < kept.retry_s or not self._fetcher.may_ask
 
     def _is_young(self, kept: Kept) -> bool:
-        return kept.is_trusted and time.monotonic() - kept.fetched_s < self._ttl_s
+        now_s = time.monotonic() if self._kept_since_s is None else self._kept_since_s
+        return kept.is_trusted and now_s - kept.fetched_s < self._ttl_s
 
-    def _first(self, directory: str, *, wait: bool) -> Kept:
+    def _first(self, directory: str, *, wait: bool, ahead: bool) -> Kept:
         """The first listing of a directory, for which those above it are listed first."""
-        if self.found(directory, wait=wait).kind != DIRECTORY:
+        if self.found(directory, wait=wait, ahead=ahead).kind != DIRECTORY:
             raise NotADirectory(directory)
         kept = self._memory.find(directory)  # listed with the array above it
         if kept is not None:
@@ -260,9 +297,8 @@ class Catalogue:
             return kept
 
     def _fetch(self, origin: str) -> Kept:
-        return self._flights.run(
-            ("list", origin), lambda: self._load(origin), self._wait_s, after=self._archive.save
-        )
+        after = None if self._saves_first else self._archive.save
+        return self._flights.run(("list", origin), lambda: self._load(origin), self._wait_s, after=after)
 
     def _load(self, origin: str) -> Kept:
         landed = self._memory.find(origin)  # by another flight, after this caller had looked
@@ -276,6 +312,7 @@ class Catalogue:
                 raise
             self._compare(self._keep(kept, start), kept)
         self._lister.report_again("stale")
+        self._save_first(kept)
         return kept
 
     def _compare(self, before: Kept | None, kept: Kept) -> None:
@@ -298,33 +335,13 @@ class Catalogue:
         self._archive.forget(origin)
         self._memory.forget(origin)
 
-    def _object(self, path: str, *, wait: bool) -> Found:
-        """What a path is whose directory the source does not list."""
-        if array_of(path):
-            raise AccessDenied(
-                errno.EACCES,
-                f"layer {self._name}: {path!r} belongs to an array whose chunks the server does not list; "
-                "without that, an outage would read as zeros",
-            )
-        kept = self._objects.find(path)
-        if kept is None or not self._is_fresh(kept):
-            if not wait:
-                raise WouldBlock(self._name)
-            try:
-                kept = self._flights.run(("object", path), lambda: self._look_up(path), self._wait_s)
-            except Transient:
-                if kept is None:
-                    raise
-                kept.retry_s = time.monotonic() + STALE_RETRY_S
-        for found in kept.listings[""]:
-            return found
-        raise NotFound(path)
+    @property
+    def _saves_first(self) -> bool:
+        return self._kept_since_s is not None
 
-    def _look_up(self, path: str) -> Kept:
-        try:
-            entries = [self._fetcher.info(path)]
-        except NotFound:
-            entries = []
-        kept = Kept(path, {"": Listing(entries)})
-        self._objects.keep(kept)
-        return kept
+    def _save_first(self, kept: Kept) -> bool:
+        """Have what was fetched in the archive before it is given out, and say True, if that is wanted."""
+        if self._saves_first and not self._archive.save(kept):
+            with self._lock:
+                self.unsaved += 1
+        return self._saves_first

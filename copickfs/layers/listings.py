@@ -115,10 +115,21 @@ class Kept:
         fetched_s: Monotonic time at which it was asked for.
         is_trusted: False once the source was seen to differ.
         retry_s: Monotonic time before which the source is not asked again, after it failed to answer.
+        is_used: Somebody has asked for it, and it was not only fetched ahead.
         size: Number of entries.
     """
 
-    __slots__ = ("asked_ns", "fetched_s", "is_array", "is_trusted", "listings", "origin", "retry_s", "size")
+    __slots__ = (
+        "asked_ns",
+        "fetched_s",
+        "is_array",
+        "is_trusted",
+        "is_used",
+        "listings",
+        "origin",
+        "retry_s",
+        "size",
+    )
 
     def __init__(self, origin: str, listings: dict[str, Listing], *, is_array: bool = False) -> None:
         self.origin = origin
@@ -128,6 +139,7 @@ class Kept:
         self.asked_ns = 0
         self.fetched_s = time.monotonic()
         self.retry_s = 0.0
+        self.is_used = False
         self.size = sum(len(listing) + 1 for listing in listings.values()) + 1
 
     def covers(self, directory: str) -> bool:

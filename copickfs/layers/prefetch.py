@@ -2,7 +2,9 @@
 
 A guess never costs anybody anything: it is fetched while fewer reads are under way than the layer may
 have, waits while one of those waits, is kept in a share of the memory of its own until it is asked for,
-and is given up when the reader turns.
+and is given up when the reader turns. Nobody goes further ahead than the reader has come, so that a short
+walk costs little; all walks together stay within the window. When one guess fails, all walks are forgotten:
+a source in trouble is asked for no more than readers want.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ import contextlib
 import logging
 import re
 import threading
+import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from copickfs.cache.piece import BLOCK_BYTES, WHOLE_BYTES
-from copickfs.errors import CopickfsError, NotADirectory, NotFound, WouldBlock
-from copickfs.layers.sources import FILE, RangesIgnored
+from copickfs.errors import CopickfsError
+from copickfs.layers.sources import FILE
 from copickfs.layers.walks import Walk
 from copickfs.model import ByteRange
 
@@ -26,15 +29,19 @@ if TYPE_CHECKING:
     from copickfs.cache import Piece
     from copickfs.layers.pieces import Pieces
     from copickfs.layers.sources import Found
+    from copickfs.layers.walks import Index
 
 _log = logging.getLogger(__name__)
 
 _GRIDS = 32
 _WALKS = 8
-_FIRST_PIECES = 4
+_MOST_PIECES = 512
+_OFTEN = 16
+_MOST_ABSENT = 1_024
+_MOST_PLANNED = 8_192
 _IDLE_S = 10.0
 _GIVE_WAY_S = 0.02
-_CHUNK = re.compile(r"(c[/.])?([0-9]+(?:([/.])[0-9]+)*)")
+_CHUNK = re.compile(r"(c[/.])?([0-9]{1,9}(?:([/.])[0-9]{1,9}(?:\3[0-9]{1,9})*)?)")
 
 
 class _Target(NamedTuple):
@@ -42,13 +49,34 @@ class _Target(NamedTuple):
     found: Found
 
 
+class _Grid(NamedTuple):
+    """What a piece is one of many of."""
+
+    key: str
+    at: Index
+    piece_at: Callable[[Index, Found], _Target | None]
+
+
 class _Way:
-    """A walk, and how far ahead of it to go."""
+    """A walk, and what was done ahead of it."""
 
     def __init__(self, walk: Walk) -> None:
         self.walk = walk
-        self.pieces = _FIRST_PIECES
-        self.targets: deque[_Target] = deque()
+        self.used_s = time.monotonic()
+        self.targets: dict[Index, _Target] = {}
+        # The size of what was looked up: 0 where there is nothing. It is looked up once.
+        self.planned: dict[Index, int] = {}
+        self.planned_until = 0
+
+    def comes_to(self, index: Index) -> bool:
+        """True if its reader may have come to ``index``."""
+        return self.walk.dimensions == len(index) and self.walk.comes_to(index)
+
+    def turn(self) -> None:
+        """What was planned does not lie ahead any more."""
+        self.targets.clear()
+        self.planned.clear()
+        self.planned_until = 0
 
 
 class Prefetcher:
@@ -59,7 +87,7 @@ class Prefetcher:
         pieces: Fetches.
         find: What is at a path, from memory; raises `NotFound` and `WouldBlock`.
         array_at: The array that a directory belongs to, from memory; None if it belongs to none.
-        is_busy: True while nothing is to be guessed, for readers wait for the layer.
+        is_busy: True while readers wait for the layer.
         window_bytes: How far ahead to go at most.
         workers: Guesses that are fetched at a time.
     """
@@ -82,7 +110,7 @@ class Prefetcher:
         self._window_bytes = min(window_bytes, pieces.cache.memory.guess_limit_bytes)
         self._lock = threading.Condition()
         self._events: deque[tuple[Piece, Found]] = deque(maxlen=4_096)
-        self._grids: OrderedDict[str, list[_Way]] = OrderedDict()
+        self._ways: OrderedDict[str, list[_Way]] = OrderedDict()
         self._most_workers = workers
         self._workers = 0
         self._idle = 0
@@ -92,7 +120,7 @@ class Prefetcher:
     def queued(self) -> int:
         """Guesses that are still to be fetched."""
         with self._lock:
-            return sum(len(way.targets) for way in self._ways())
+            return sum(len(way.targets) for way in self._all())
 
     def seen(self, piece: Piece, found: Found) -> None:
         """A reader has come to ``piece``."""
@@ -109,7 +137,7 @@ class Prefetcher:
         with self._lock:
             self._is_closed = True
             self._events.clear()
-            self._grids.clear()
+            self._ways.clear()
             self._lock.notify_all()
 
     def _hire(self) -> None:
@@ -129,16 +157,15 @@ class Prefetcher:
     def _next(self) -> _Target | None:
         with self._lock:
             while not self._is_closed:
-                while self._events:
-                    self._plan(*self._events.popleft())
-                way = next((way for way in self._ways() if way.targets), None)
+                self._plan()
+                way = next((way for way in self._all() if way.targets), None)
                 if way is None:
                     if not self._rest():
                         return None
                 elif self._is_busy():
                     self._lock.wait(_GIVE_WAY_S)
                 else:
-                    target = way.targets.popleft()
+                    target = way.targets.pop(next(iter(way.targets)))
                     if not self._idle and self._workers < self._most_workers:
                         self._hire()
                     return target
@@ -154,78 +181,88 @@ class Prefetcher:
     def _fetch(self, target: _Target) -> None:
         try:
             self._pieces.guess(target.piece, target.found)
-        except (CopickfsError, OSError, RangesIgnored) as error:
-            # Whoever wants it will ask, and be told.
+        except Exception as error:  # noqa: BLE001 - whoever wants it will ask, and be told
             _log.debug("layer %s: nothing more is guessed: %s", self._name, error)
             with self._lock:
-                for way in self._ways():
-                    way.targets.clear()
+                self._ways.clear()
 
-    def _plan(self, piece: Piece, found: Found) -> None:
-        """A reader has come to a piece: what comes next is to be fetched, and nothing else."""
-        grid = self._grid(piece)
-        if grid is None:
-            return
-        key, index, piece_at = grid
-        way = self._way(key, index)
-        if not way.walk.is_certain:
-            way.targets.clear()
-            way.pieces = _FIRST_PIECES
-            return
-        most = max(1, self._window_bytes // piece.size_bytes)
-        way.pieces = min(2 * way.pieces, most)
-        way.targets = deque(self._ahead(way, piece_at, found))
+    def _plan(self) -> None:
+        """What comes next of where readers are by now is to be fetched, and nothing else."""
+        latest: dict[int, tuple[_Way, _Grid, Found]] = {}
+        while self._events:
+            piece, found = self._events.popleft()
+            grid = self._grid(piece)
+            way = None if grid is None else self._followed(grid)
+            if grid is not None and way is not None:
+                latest[id(way)] = (way, grid, found)
+        for way, grid, found in latest.values():
+            if not way.walk.is_certain:
+                way.turn()
+            elif way.walk.steps >= way.planned_until:
+                self._go_ahead(way, grid, found)
 
-    def _way(self, key: str, index: tuple[int, ...]) -> _Way:
-        """The walk that has come to ``index``; several readers may be under way in one grid."""
-        ways = self._grids.setdefault(key, [])
-        self._grids.move_to_end(key)
-        near = [
-            (distance, number)
-            for number, way in enumerate(ways)
-            if way.walk.dimensions == len(index) and (distance := way.walk.distance(index)) is not None
-        ]
-        if near:
-            way = ways.pop(min(near)[1])
-            way.walk.step(index)
-        else:
+    def _followed(self, grid: _Grid) -> _Way | None:
+        """The walk of a reader that has come to a place; None if it begins there."""
+        ways = self._ways.setdefault(grid.key, [])
+        self._ways.move_to_end(grid.key)
+        way = next((way for way in ways if way.comes_to(grid.at)), None)
+        if way is None:
             for other in ways:  # it may be one of them that has turned to something else
-                other.targets.clear()
-            way = _Way(Walk(index))
+                other.turn()
+            ways.insert(0, _Way(Walk(grid.at, ways[0].walk if ways else None)))
+            del ways[_WALKS:]
+            while len(self._ways) > _GRIDS:
+                self._ways.popitem(last=False)
+            return None
+        ways.remove(way)
         ways.insert(0, way)
-        del ways[_WALKS:]
-        if len(self._grids) > _GRIDS:
-            self._grids.popitem(last=False)
+        way.used_s = time.monotonic()
+        before = way.walk.course
+        way.walk.step(grid.at)
+        way.planned.pop(grid.at, None)
+        way.targets.pop(grid.at, None)
+        if way.walk.course != before or len(way.planned) > _MOST_PLANNED:
+            way.turn()
         return way
 
-    def _ways(self) -> Iterator[_Way]:
+    def _all(self) -> Iterator[_Way]:
         """All walks, those first in whose grid somebody was last."""
-        for ways in reversed(self._grids.values()):
+        for ways in reversed(self._ways.values()):
             yield from ways
 
-    def _ahead(
-        self, way: _Way, piece_at: Callable[[tuple[int, ...], Found], _Target | None], found: Found
-    ) -> Iterator[_Target]:
-        count, absent = 0, 0
+    def _go_ahead(self, way: _Way, grid: _Grid, found: Found) -> None:
+        """Have fetched what lies ahead, as far as that is looked at for the first time."""
+        room_bytes = self._share_bytes()
+        most = min(way.walk.steps, _MOST_PIECES)
+        way.planned_until = way.walk.steps + most // _OFTEN
+        count = absent = 0
         for index in way.walk.ahead():
-            target = piece_at(index, found)
-            if target is None:
-                absent += 1
-                if absent > way.pieces:
-                    return  # beyond the end of the array
-                continue
-            count += 1
-            if not self._pieces.is_here(target.piece):
-                yield target
-            if count >= way.pieces:
-                return
+            size_bytes = way.planned.get(index)
+            if size_bytes is None:
+                target = grid.piece_at(index, found)
+                size_bytes = 0 if target is None else target.piece.size_bytes
+                if size_bytes > room_bytes:
+                    return
+                way.planned[index] = size_bytes
+                if target is not None and not self._pieces.is_here(target.piece):
+                    way.targets[index] = target
+            room_bytes -= size_bytes
+            count += size_bytes > 0
+            absent += not size_bytes
+            if count >= most or absent > _MOST_ABSENT or room_bytes <= 0:
+                return  # far enough, or beyond the end of the array
 
-    def _grid(
-        self, piece: Piece
-    ) -> tuple[str, tuple[int, ...], Callable[[tuple[int, ...], Found], _Target | None]] | None:
-        """What a piece is one of many of: the grid, its place there, and what is at other places."""
+    def _share_bytes(self) -> int:
+        """How far ahead one walk may go while others are under way."""
+        since_s = time.monotonic() - _IDLE_S
+        walks = sum(way.used_s > since_s and way.walk.is_certain for way in self._all())
+        return self._window_bytes // max(1, walks)
+
+    def _grid(self, piece: Piece) -> _Grid | None:
+        """The grid that a piece belongs to, its place there, and what is at other places."""
         if piece.object_bytes > WHOLE_BYTES and piece.size_bytes <= BLOCK_BYTES:
-            return piece.path, (piece.start // BLOCK_BYTES,), lambda i, found: _block(piece, i[0], found)
+            at = (piece.start // BLOCK_BYTES,)
+            return _Grid(piece.path, at, lambda i, found: _block(piece, i[0], found))
         directory = piece.path.rpartition("/")[0]
         array = self._array_at(directory)
         matched = None if array is None else _CHUNK.fullmatch(piece.path[len(array) + 1 :])
@@ -233,12 +270,12 @@ class Prefetcher:
             return None
         prefix, numbers, separator = matched[1] or "", matched[2], matched[3] or "."
         index = tuple(map(int, numbers.split(separator)))
-        return array, index, lambda i, _: self._chunk(f"{array}/{prefix}{separator.join(map(str, i))}")
+        return _Grid(array, index, lambda i, _: self._chunk(f"{array}/{prefix}{separator.join(map(str, i))}"))
 
     def _chunk(self, path: str) -> _Target | None:
         try:
             found = self._find(path)
-        except (NotFound, NotADirectory, WouldBlock):
+        except (CopickfsError, OSError):
             return None
         if found.kind != FILE or not 0 < found.size_bytes <= WHOLE_BYTES:
             return None

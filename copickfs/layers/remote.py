@@ -6,7 +6,7 @@
 * `copickfs.layers.lister`, `listings`, `catalogue`: what is remembered, and when it is believed
 * `copickfs.layers.archive`: what of that is kept in the index for the next process
 * `copickfs.layers.remotefile`, `pieces`: an open file, and how its contents come
-* `copickfs.layers.prefetch`, `walks`: what is fetched before anybody asks
+* `copickfs.layers.prefetch`, `walks`, `listahead`: what is fetched, and listed, before anybody asks
 
 fsspec and its implementations are imported by `FsspecLayer.connect` or the first call.
 """
@@ -27,6 +27,7 @@ from copickfs.layers.base import BaseLayer
 from copickfs.layers.catalogue import Catalogue
 from copickfs.layers.connection import Connection
 from copickfs.layers.identity import cache_name
+from copickfs.layers.listahead import ListAhead
 from copickfs.layers.pieces import Pieces
 from copickfs.layers.prefetch import Prefetcher
 from copickfs.layers.remotefile import RemoteFile
@@ -35,9 +36,10 @@ from copickfs.layers.sources.redaction import shown_url
 from copickfs.model import BLOCK_BYTES, Entry, Health, Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from copickfs.index.listings import ListingStore
+    from copickfs.layers.base import Layer
     from copickfs.layers.cachelayer import CacheLayer
     from copickfs.layers.listings import Listing
 
@@ -61,6 +63,7 @@ class FsspecLayer(BaseLayer):
 
     Attributes:
         owner: User and group whose everything is.
+        cached_as: Name in the cache's directory of what is read from here; ``""`` if that is not kept there.
 
     Args:
         name: Name of the layer.
@@ -109,12 +112,19 @@ class FsspecLayer(BaseLayer):
             name, self._connection, believed_s, 1.25 * timeout_s, self._announce, archive
         )
         self.owner = (os.getuid(), os.getgid())
+        source = cache_name(root_url, fs_args or {})
+        self.cached_as = "" if cache is None else source
         self._pieces = Pieces(
             Cache(memory_bytes=_OWN_MEMORY_BYTES) if cache is None else cache.cache,
-            cache_name(root_url, fs_args or {}),
+            source,
             self._connection.read,
             immutable=immutable,
         )
+        self._list_ahead = ListAhead(
+            name, self._catalogue, lambda: self._connection.is_busy, self._connection.guesses
+        )
+        if not offline:
+            self._catalogue.on_use = self._list_ahead.seen
         self._prefetcher: Prefetcher | None = None
         if cache is not None and cache.config.prefetch and not offline:
             self._prefetcher = self._goes_ahead(cache.config.prefetch_window_bytes)
@@ -135,6 +145,7 @@ class FsspecLayer(BaseLayer):
 
     def close(self) -> None:
         """See `Layer.close`."""
+        self._list_ahead.close()
         if self._prefetcher is not None:
             self._prefetcher.close()
         self._connection.close()
@@ -207,6 +218,18 @@ class FsspecLayer(BaseLayer):
         """Seconds until it makes sense to repeat a failed read; 0 when the source answers. Never blocks."""
         return self._connection.hint_s()
 
+    def keep_listings(self) -> None:
+        """Have all listings from now on in the index, so that a mount can go on without the source.
+
+        What is believed now, or is listed later, is believed to the end: a long run does not list it again.
+        """
+        self._catalogue.keep()
+
+    @property
+    def unsaved_listings(self) -> int:
+        """Listings since `keep_listings` that are not in the index."""
+        return self._catalogue.unsaved
+
     def found(self, path: str, *, wait: bool = True) -> Found:
         """What the source has at ``path``; see `Catalogue.found`."""
         return self._catalogue.found(path, wait=wait)
@@ -257,3 +280,13 @@ class FsspecLayer(BaseLayer):
     def _announce(self, path: str) -> None:
         for callback in self._callbacks:
             callback(path)
+
+
+def remote_layers(layers: Iterable[Layer]) -> list[FsspecLayer]:
+    """Those of some layers that are remote."""
+    return [layer for layer in layers if isinstance(layer, FsspecLayer)]
+
+
+def cached_layers(layers: Iterable[Layer]) -> list[FsspecLayer]:
+    """Those of some layers of which what is read is kept in the cache's directory."""
+    return [layer for layer in remote_layers(layers) if layer.cached_as]

@@ -93,7 +93,7 @@ class WritableFsspecLayer(FsspecLayer):
         self._backlog = Backlog(name, self._journal)
         self._shown = PendingView(self, self._backlog, self._journal)
         # What was written here and sent behind is read again here, most of all.
-        keep = self._pieces.keep if propagate else None
+        keep = self._pieces.adopt if propagate else None
         self._changes = Changes(
             name, self._connection, self._catalogue, self._journal, self._shown.files, keep
         )

@@ -2,14 +2,17 @@
 
 Zarr and its readers go through a box of chunks, the last axis fastest, and then to the next box: a walk
 along z is planes of chunks one behind the other, whichever axes are called so and at whichever level of a
-pyramid. The axis that has changed most seldom is the one that is walked along; the extent of the others is
-what was seen of them.
+pyramid. Several threads jumble the order. So what counts is not one step after the other but the box of
+what was seen since the walk began: it grows, by chunks beside such as were seen, and what comes next is
+the next layer where it grew last, as the layer before was read: whoever leaves out every other column there
+will do so again. Whoever leaves the box has jumped; one who jumps again and again is believed later.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import deque
+from collections import Counter, deque
+from math import prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,9 +21,16 @@ if TYPE_CHECKING:
 Index = tuple[int, ...]
 
 STEPS_BEFORE = 2
-"""So many steps make a walk."""
+"""So many steps make a walk, unless the last ones came to nothing."""
 
-_REMEMBERED = 4_096
+_READERS = 8
+"""So many readers may share a walk; each is somewhere before or behind the others."""
+
+_MOST_STEPS_BEFORE = 256
+_LASTING = 8
+_MOST_REPEATED = 4
+_LATE = 3
+_REMEMBERED = 8_192
 _MOST_LOOKED_AT = 8_192
 
 
@@ -29,100 +39,136 @@ class Walk:
 
     Args:
         index: Where it starts.
+        before: The walk in the same grid that has not come here; it may be the same reader, who has jumped.
 
     Attributes:
         steps: Steps since it began.
+        course: The axis that it goes along, and 1 or -1; None while nobody knows.
     """
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, before: Walk | None = None) -> None:
+        self._steps_before = STEPS_BEFORE if before is None else before.patience
+        self._begin(index)
+
+    def _begin(self, index: Index) -> None:
         self.steps = 0
-        self._last = index
+        self.course: tuple[int, int] | None = None
         self._low = list(index)
         self._high = list(index)
-        self._changes = [0] * len(index)
-        self._heading = 1
-        self._contrary = 0
-        self._axis: int | None = None
+        self._repeated = 0
+        self._late = 0
+        self._beside: deque[bool] = deque(maxlen=_READERS)
         self._seen: deque[Index] = deque([index], _REMEMBERED)
         self._is_seen = {index}
+        self._counts = [Counter({place: 1}) for place in index]  # for each axis, of its layers
 
     @property
     def dimensions(self) -> int:
         """Number of axes."""
-        return len(self._last)
+        return len(self._low)
 
     @property
     def is_certain(self) -> bool:
         """True if it is worth the while to go ahead of it."""
-        return self.steps >= STEPS_BEFORE and not self._contrary
-
-    def distance(self, index: Index) -> int | None:
-        """How far ``index`` is from where the reader was; None if it cannot have got there by walking."""
-        moves = self._moves(index)
-        is_near = all(
-            low - 1 <= i <= high + 1 for low, i, high in zip(self._low, index, self._high, strict=True)
+        return (
+            self.steps >= self._steps_before
+            and self._repeated < _MOST_REPEATED
+            and 2 * sum(self._beside) >= len(self._beside)
         )
-        if not is_near or (any(moves) and abs(moves[self._slowest(moves)]) > 1):
-            return None
-        return sum(map(abs, moves))
+
+    @property
+    def patience(self) -> int:
+        """Steps before the next walk is believed: more if this one has ended soon after it was."""
+        if self.steps >= _LASTING * self._steps_before:
+            return STEPS_BEFORE
+        if self.steps >= self._steps_before:
+            return min(2 * self._steps_before, _MOST_STEPS_BEFORE)
+        return self._steps_before
+
+    def comes_to(self, index: Index) -> bool:
+        """True if the reader may have come to ``index`` by walking."""
+        return index in self._is_seen or self._is_near(index)
 
     def step(self, index: Index) -> None:
-        """The reader has come to ``index``, from which `distance` is known."""
-        moves = self._moves(index)
-        if not any(moves):
+        """The reader has come to ``index``; a walk that does not come there begins anew."""
+        if index in self._is_seen:
+            self._repeated += 1
             return
-        axis = self._slowest(moves)
-        self._changes = self._with(moves)
-        self._head(axis, moves[axis])
-        self._low = list(map(min, self._low, index))
-        self._high = list(map(max, self._high, index))
-        self._last = index
-        self.steps += 1
+        if not self._is_near(index):
+            self._steps_before = self.patience
+            self._begin(index)
+            return
+        self._repeated = 0
+        self._beside.append(self._is_beside(index))
+        self._grow(index)
         self._see(index)
+        self.steps += 1
 
     def ahead(self) -> Iterator[Index]:
-        """What comes next, in order; ends where nobody has been seen to go."""
-        axis = self._axis
-        if axis is None:
+        """What comes next, in order: in each layer what was read, or is expected, in the one before."""
+        if self.course is None:
             return
+        axis, heading = self.course
+        front = self._high[axis] if heading > 0 else self._low[axis]
+        # The layer before may have holes yet, left by those who lag behind.
+        has_holes = 0 < self._counts[axis][front - heading] < self._layer(axis)
+        first = front - heading if has_holes else front
         others = [range(low, high + 1) for low, high in zip(self._low, self._high, strict=True)]
+        expected: set[Index] = set()
         looked_at = 0
-        for place in itertools.count(self._last[axis], self._heading):
-            if place < 0:
-                return
+        for place in itertools.count(first, heading):
             others[axis] = range(place, place + 1)
-            for index in itertools.product(*others):
+            for index in itertools.product(*others) if place >= 0 else ():
                 looked_at += 1
-                if looked_at > _MOST_LOOKED_AT:
-                    return
-                if index not in self._is_seen:
+                if index in self._is_seen:
+                    continue
+                before = (*index[:axis], place - heading, *index[axis + 1 :])
+                if before in self._is_seen or before in expected:
+                    expected.add(index)
                     yield index
+            if place < 0 or looked_at > _MOST_LOOKED_AT or not (expected or place == first):
+                return
 
-    def _moves(self, index: Index) -> list[int]:
-        return [now - before for before, now in zip(self._last, index, strict=True)]
+    def _layer(self, axis: int) -> int:
+        """Chunks in a layer of the box across an axis."""
+        return prod(self._high[a] - self._low[a] + 1 for a in range(self.dimensions) if a != axis)
 
-    def _with(self, moves: list[int]) -> list[int]:
-        return [n + (move != 0) for n, move in zip(self._changes, moves, strict=True)]
+    def _is_near(self, index: Index) -> bool:
+        """True if some of several readers may have come to ``index``, by the next layers of the box."""
+        for axis, place in enumerate(index):
+            beyond = max(self._low[axis] - place, place - self._high[axis])
+            if beyond > 0 and beyond > 1 + _READERS // self._layer(axis):
+                return False
+        return True
 
-    def _slowest(self, moves: list[int]) -> int:
-        """The axis that has changed most seldom of those that have, these moves included."""
-        return min((n, axis) for axis, n in enumerate(self._with(moves)) if n)[1]
+    def _is_beside(self, index: Index) -> bool:
+        return any(
+            (*index[:axis], index[axis] + move, *index[axis + 1 :]) in self._is_seen
+            for axis in range(self.dimensions)
+            for move in (-1, 1)
+        )
 
-    def _head(self, axis: int, move: int) -> None:
-        """One step back may be another thread that lags behind; two are a turn."""
-        if axis != self._axis:
-            self._axis, self._heading, self._contrary = axis, move or 1, 0
-        elif move == -self._heading:
-            self._contrary += 1
-            if self._contrary > 1:
-                self._heading, self._contrary = move, 0
-        elif move:
-            self._contrary = 0
+    def _grow(self, index: Index) -> None:
+        """The box grows along the course. A shorter side that grows is one who is late, or another course."""
+        grown = [
+            (self._layer(axis), axis, 1 if place > self._high[axis] else -1)
+            for axis, place in enumerate(index)
+            if not self._low[axis] <= place <= self._high[axis]
+        ]
+        if not grown:
+            return
+        layer, axis, heading = max(grown)
+        self._low = list(map(min, self._low, index))
+        self._high = list(map(max, self._high, index))
+        is_side = self.course is not None and axis != self.course[0] and layer < self._layer(self.course[0])
+        self._late = self._late + 1 if is_side else 0
+        if not is_side or self._late >= _LATE:
+            self.course = axis, heading
 
     def _see(self, index: Index) -> None:
-        if index in self._is_seen:
-            return
         if len(self._seen) == _REMEMBERED:
             self._is_seen.discard(self._seen[0])
         self._seen.append(index)
         self._is_seen.add(index)
+        for axis, place in enumerate(index):
+            self._counts[axis][place] += 1

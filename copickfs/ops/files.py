@@ -119,7 +119,7 @@ class Files:
 
     def _is_known(self, number: int, file: LayerFile) -> bool:
         """True if the kernel has the contents, and what it drops of them is in the cache."""
-        return self.pages.has(number, file.entry.version) and getattr(file, "is_kept", bool)()
+        return self.pages.has(number, file.entry.version) and getattr(file, "is_at_hand", bool)()
 
     async def _is_there(self, path: str, file: LayerFile, layer: Layer) -> bool:
         """False if the source of a file in a store has another version by now; in doubt True."""

@@ -147,6 +147,13 @@ class InodeTable:
         self._disown(number)
         self.adopt(number, *new_place, identity, linked=linked)
 
+    def renew(self, number: int, identity: bytes) -> None:
+        """The file of an inode with one name is another version by now, and goes on as the same inode."""
+        parent, name = self.place(number)
+        if name:
+            self._disown(number)
+            self.adopt(number, parent, name, identity)
+
     def add_name(self, number: int, parent: int, name: bytes, identity: bytes) -> None:
         """An inode that the kernel knows has got ``name`` in ``parent`` as a further name."""
         old_parent, _count, _look = _HEAD.unpack_from(self._nodes[number])

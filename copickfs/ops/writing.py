@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyfuse3
 
 from copickfs import paths
-from copickfs.errors import ReadOnly, Stale, WouldBlock
+from copickfs.errors import CopickfsError, ReadOnly, Stale, WouldBlock
 from copickfs.layers.writable import Change, Owner
 from copickfs.ops.handles import Handle
 from copickfs.ops.unpublished import Expected
@@ -205,6 +206,22 @@ class Writing:
         except Exception:
             opened.failed = True
             raise
+        if file.whole:
+            self._follow(opened.number, file.status())
+
+    def _follow(self, number: int, entry: Entry) -> None:
+        """Have the kernel go on with the inode of a file that has become ``entry``.
+
+        At a source without inode numbers every version is a file of its own.
+        """
+        if not entry.inode and self._inodes.knows(number):
+            self._inodes.renew(number, entry.identity)
+
+    def _follow_closed(self, number: int) -> None:
+        """The same for a file that was written in place, which has had a number of its own until now."""
+        if self._handles.writer_of(number) is None and self._inodes.knows(number):
+            with contextlib.suppress(CopickfsError, OSError):  # it has no name any more
+                self._follow(number, self._view.lookup_nowait(self._inodes.path(number)).entry)
 
     async def sync(self, handle: int) -> None:
         """FSYNC: what was written through any handle of the file is on stable storage."""
@@ -231,6 +248,8 @@ class Writing:
             self._unpublished.remove(opened)
             if not self._handles.shared(opened):
                 opened.file.close()
+            if not (opened.written.whole or self.writer.prompt):
+                self._follow_closed(opened.number)
 
     async def set_size(self, number: int, handle: int | None, size_bytes: int) -> None:
         """Cut or extend a file, open or not."""

@@ -13,7 +13,9 @@ from copickfs.layers.local import LocalLayer
 from copickfs.layers.localwrite import WritableLocalLayer
 from copickfs.layers.memory import MemoryLayer
 from copickfs.layers.remote import FsspecLayer
+from tests.azurite import Azurite
 from tests.objectstore import ObjectStore
+from tests.rclonestore import RcloneStore
 from tests.remotes import KINDS
 from tests.servers import SftpServer
 from tests.webserver import WebServer
@@ -98,7 +100,7 @@ class Backend(NamedTuple):
         on_disk: The layer shows that very directory, with its links and sparse files.
         links: Symbolic links are known as such.
         undecodable: Names may be any bytes.
-        control: Names may have control characters.
+        excluded: Characters that no name can have.
     """
 
     name: str
@@ -106,14 +108,12 @@ class Backend(NamedTuple):
     on_disk: bool = True
     links: bool = True
     undecodable: bool = True
-    control: bool = True
+    excluded: str = ""
 
     @property
     def files(self) -> dict[str, bytes]:
         """What is in the tree, without names that this kind of layer cannot have."""
-        if self.control:
-            return FILES
-        return {path: data for path, data in FILES.items() if path.isprintable()}
+        return {path: data for path, data in FILES.items() if not set(self.excluded) & set(path)}
 
 
 @contextlib.contextmanager
@@ -206,6 +206,31 @@ def _google(root: Path) -> Iterator[Layer]:
         yield layer
 
 
+@contextlib.contextmanager
+def _rclone(root: Path) -> Iterator[Layer]:
+    directory = root.parent / f"rclone-{uuid.uuid4().hex}"
+    with RcloneStore(directory) as store:
+        project = directory / store.bucket / "project"
+        for path, data in FILES.items():
+            if "\n" not in path:
+                (project / path).parent.mkdir(parents=True, exist_ok=True)
+                (project / path).write_bytes(data)
+        for path in EMPTY_DIRECTORIES:
+            (project / path).mkdir(parents=True)
+            (project / path / ".copickfs-directory").touch()
+        with connected(FsspecLayer("contract", store.url, fs_args=store.fs_args)) as layer:
+            yield layer
+
+
+@contextlib.contextmanager
+def _azure(root: Path) -> Iterator[Layer]:
+    with Azurite(root.parent) as store:
+        store.fill({path: data for path, data in FILES.items() if not {"\n", "\\"} & set(path)})
+        store.fill({f"{path}/.copickfs-directory": b"" for path in EMPTY_DIRECTORIES})
+        with connected(FsspecLayer("contract", store.url, fs_args=store.fs_args)) as layer:
+            yield layer
+
+
 def fill(store: ObjectStore) -> None:
     """Put the tree into a bucket; an empty directory is there by a mark."""
     client = store.client()
@@ -224,8 +249,10 @@ BACKENDS = (
     Backend("sftp-generic", _sftp_generic, undecodable=False),
     Backend("web", _web, links=False),
     Backend("web-json", _web_json, links=False),
-    Backend("s3", _store, on_disk=False, links=False, control=False),
-    Backend("gs", _google, on_disk=False, links=False, control=False),
+    Backend("s3", _store, on_disk=False, links=False, excluded="\n"),
+    Backend("s3-rclone", _rclone, on_disk=False, links=False, excluded="\n"),
+    Backend("gs", _google, on_disk=False, links=False, excluded="\n"),
+    Backend("az", _azure, on_disk=False, links=False, excluded="\n\\"),
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from copickfs.demo import write_demo
 from tests import model
+from tests.mounted.cached import FarProject
 from tests.writing import WritableStack
 
 if TYPE_CHECKING:
@@ -131,3 +132,10 @@ def writable_demo(demo: Demo, tmp_path: Path, mount: Mounter) -> Iterator[Writab
     yield made
     made.assert_lower_unchanged()
     made.assert_nothing_left()
+
+
+@pytest.fixture
+def far(_demo: Demo, tmp_path: Path) -> Iterator[FarProject]:
+    """The demo project behind web servers, with a cache; see `FarProject`."""
+    with FarProject(tmp_path, _demo.config.parent) as made:
+        yield made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from tests.sandbox import Run, Sandbox
 
 COMMANDS = [
-    "mount", "umount", "status", "find", "search", "index", "flush", "materialize", "run", "check", "demo",
+    "mount", "umount", "status", "find", "search", "index", "prefetch", "cache", "flush", "materialize",
+    "run", "check", "demo",
 ]  # fmt: skip
 
 
@@ -28,6 +30,12 @@ def test_version_and_help(copickfs: Run) -> None:
     assert [line.split()[0] for line in shown.split("Commands:\n")[1].splitlines()] == COMMANDS
     for command in COMMANDS:
         assert copickfs(command, "--help").stdout.startswith(f"Usage: copickfs {command} ")
+
+
+def test_every_command_is_one_of_copick_as_well() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    there = {name: f"copickfs.cli.{name}:{name}" for name in COMMANDS}
+    assert project["entry-points"]["copick.commands"] == there
 
 
 def test_help_imports_no_command(sandbox: Sandbox) -> None:
@@ -62,6 +70,11 @@ def test_what_the_daemon_does_not_load(demo: Demo, mount: Mounter) -> None:
         ["flush"],
         ["flush", "a", "--timeout", "-1"],
         ["materialize"],
+        ["prefetch", "a"],
+        ["prefetch", "a", "b", "--run", "c"],
+        ["prefetch", "a", "--tomogram", "t", "--type", "picks"],
+        ["cache", "a"],
+        ["cache", "a", "pin"],
     ],
 )
 def test_usage_errors(arguments: list[str], copickfs: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -90,7 +91,25 @@ def test_what_is_written_is_in_the_bucket(store: ObjectStore, mount: Mounter, st
     wait_until(lambda: client.exists(f"{where}/{PICKS}"))
     wait_until(lambda: client.cat_file(f"{where}/{PICKS}") == b"[1, 2]")
     assert client.cat_file(f"{where}/larger.mrc") == data
-    assert (mountpoint / "larger.mrc").stat().st_size == len(data)
     assert (mountpoint / "larger.mrc").read_bytes() == data
     picks.unlink()
     wait_until(lambda: not client.exists(f"{where}/{PICKS}"))
+
+
+@pytest.mark.parametrize("strategy", ["default", "cache_and_propagate"])
+def test_what_was_just_written_is_read_and_written_by_another_name(
+    store: ObjectStore, mount: Mounter, strategy: str
+) -> None:
+    mountpoint = mount({**config(store), "default_write_layer": "lab", "write_strategy": strategy})
+    first, second, third = (mountpoint / name for name in ("first.txt", "second.txt", "third.txt"))
+    first.write_text("one")
+    first.rename(second)  # the kernel knows its inode, and does not look the name up
+    assert second.read_text() == "one"
+    with second.open("a") as file:
+        file.write(" two")
+    second.rename(third)
+    assert third.read_text() == "one two"
+    assert not first.exists()
+    assert not second.exists()
+    third.unlink()
+    assert sorted(os.listdir(mountpoint)) == ["copick_config.json"]

@@ -386,6 +386,26 @@ def work_long(database: Database, use: str, begun: threading.Event) -> None:
         connection.execute(SLOW).fetchall()
 
 
+def test_what_another_thread_has_opened_and_left_is_not_closed_in_use(database: Database) -> None:
+    def write() -> None:
+        with database.writing() as connection:
+            connection.execute("INSERT INTO name (text) VALUES ('one')")
+
+    def read() -> None:
+        with database.reading() as connection:
+            connection.execute("SELECT count(*) FROM name").fetchone()
+
+    for step in (write, read):
+        thread = threading.Thread(target=step)
+        thread.start()
+        thread.join()
+        with database.writing() as connection:  # the connection of the thread that has ended
+            other = threading.Thread(target=read)
+            other.start()
+            other.join()
+            connection.execute("INSERT INTO name (text) VALUES (?)", (step.__name__,))
+
+
 @pytest.mark.parametrize("use", ["reading", "writing"])
 def test_closing_ends_what_is_being_done_and_harms_nothing(path: Path, database: Database, use: str) -> None:
     put(database, "a")
@@ -445,3 +465,33 @@ def test_another_programs_database_stays_as_it_is(tmp_path: Path, caplog: pytest
     open_database(path).close()
     assert path.read_bytes() == before
     assert "another program" in caplog.text
+
+
+_READ_WHAT_WAS_CUT_OFF = """
+import contextlib, os, pathlib, sqlite3, sys
+from copickfs.errors import IndexUnavailable
+from copickfs.index import open_database
+path = pathlib.Path(sys.argv[1])
+database = open_database(path)
+with database.writing() as connection:
+    rows = ((f"name {number} " + 100 * "x",) for number in range(20_000))
+    connection.executemany("INSERT INTO name (text) VALUES (?)", rows)
+with contextlib.closing(sqlite3.connect(path)) as other:
+    other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+query = "SELECT sum(length(text)) FROM name"
+with database.reading() as connection:
+    connection.execute("SELECT count(*) FROM name").fetchone()
+os.truncate(path, 8192)
+try:
+    with database.reading() as connection:
+        connection.execute(query).fetchone()
+except IndexUnavailable:
+    pass
+print("alive")
+"""
+
+
+def test_a_file_that_is_cut_off_while_it_is_read_ends_no_process(path: Path) -> None:
+    command = [sys.executable, "-c", _READ_WHAT_WAS_CUT_OFF, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr

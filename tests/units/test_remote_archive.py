@@ -8,6 +8,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,6 +125,42 @@ def test_what_is_too_old_is_asked_for_again_and_changes_are_announced(
     with opened(visited, database) as layer:
         assert {entry.name for entry in layer.scan("dir")} == {"deep", "new"}
         assert visited.requests == []
+
+
+def test_what_a_server_was_asked_about_hidden_names_is_known_without_it(
+    site: WebServer, database: Database
+) -> None:
+    """Or no mount of two layers could do without a web server: marks have hidden names."""
+    site.dot_names = False
+    (site.root / ".there").write_bytes(b"there")
+    with opened(site, database) as layer:
+        assert layer.stat(".there").size_bytes == 5
+        with pytest.raises(NotFound):
+            layer.stat(".copickfs")
+    with opened(site, database, offline=True) as layer:
+        assert layer.stat(".there").size_bytes == 5
+        with pytest.raises(NotFound):
+            layer.stat(".copickfs")
+        with pytest.raises(Unavailable):
+            layer.stat(".never-asked-for")
+    assert site.requests == []
+    (site.root / ".copickfs").mkdir()
+    with opened(site, database, ttl_s=0) as layer:
+        assert layer.stat(".copickfs").is_dir, "it is asked for again when it is old"
+
+
+@pytest.mark.parametrize("saves_first", [False, True])
+def test_listings_that_are_saved_first_are_counted_if_they_are_not(
+    site: WebServer, database: Database, saves_first: bool
+) -> None:
+    with opened(site, database) as layer:
+        if saves_first:
+            layer.keep_listings()
+        with database.writing():  # by which the index is locked
+            outcome = threading.Thread(target=layer.scan, args=("dir",))
+            outcome.start()
+            outcome.join()
+        assert layer.unsaved_listings == int(saves_first)
 
 
 @pytest.mark.parametrize("ttl_s", [0, 3_600], ids=["old", "young"])

@@ -20,6 +20,7 @@ from copickfs.errors import (
     Transient,
 )
 from copickfs.layers.remote import FsspecLayer
+from copickfs.layers.sources import RangesIgnored
 from copickfs.model import ByteRange
 from tests.sandbox import wait_until
 from tests.servers import free_port
@@ -252,6 +253,13 @@ def test_an_etag_of_parts_is_compared_with_nothing() -> None:
     with etagged(f"{'0' * 32}-2", DATA) as (layer, store), contextlib.closing(layer.open("x")) as file:
         assert file.read(ByteRange(0, 10)) == DATA
         assert store.gets == 1
+
+
+def test_a_server_that_sends_whole_objects_only_is_known_as_one(layer: FsspecLayer) -> None:
+    found = layer.found("dir/x")
+    with pytest.raises(RangesIgnored):
+        layer._connection.read("dir/x", ByteRange(0, 2), found)
+    assert layer.health().state == "ok"
 
 
 def test_what_is_denied_is_denied(faulty: Faulty, layer: FsspecLayer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -172,3 +172,51 @@ def test_a_root_that_vanishes_is_an_outage(site: WebServer, layer: FsspecLayer) 
     with pytest.raises(Transient):
         layer.scan("dir/deep")
     assert layer.stat("dir/small.json").size_bytes == len(SMALL), "stale beats wrong"
+
+
+@pytest.mark.parametrize(
+    ("fs_args", "environment", "reader"),
+    [
+        ({}, {}, "object_store"),
+        ({"headers": {"X-Lab": "1"}}, {}, "object_store"),
+        ({"client_kwargs": {"trust_env": False}}, {}, "aiohttp"),
+        ({}, {"http_proxy": "http://127.0.0.1:1"}, "aiohttp"),
+    ],
+)
+def test_contents_are_asked_for_with_the_session_of_the_listings_if_that_is_a_special_one(
+    site: WebServer,
+    monkeypatch: pytest.MonkeyPatch,
+    fs_args: dict[str, Any],
+    environment: dict[str, str],
+    reader: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    agents: list[str] = []
+
+    def note(handler: WebHandler) -> bool:
+        if handler.command == "GET" and "big" in handler.path:
+            agents.append(handler.headers["User-Agent"])
+            assert handler.headers["Accept-Encoding"] == "identity"
+            assert handler.headers.get("X-Lab") == fs_args.get("headers", {}).get("X-Lab")
+        return False
+
+    site.fault = note
+    with contextlib.closing(FsspecLayer("lab", site.url, fs_args=fs_args, timeout_s=5)) as layer:
+        layer.connect()
+        with contextlib.closing(layer.open("big.bin")) as file:
+            assert file.read(ByteRange(1 << 20, 3 << 20)) == BIG[1 << 20 : 3 << 20]
+    assert agents
+    assert all(reader in agent.lower() for agent in agents)
+
+
+def test_a_server_that_tells_no_length_of_a_part_is_read_by_aiohttp_from_then_on(site: WebServer) -> None:
+    with contextlib.closing(FsspecLayer("lab", site.url, timeout_s=5)) as layer:
+        layer.connect()
+        assert layer.stat("dir/small.json").size_bytes == len(SMALL)
+        site.lengths = False
+        asked = len(site.requests)
+        for _ in range(2):
+            with contextlib.closing(layer.open("dir/small.json")) as file:
+                assert file.read(ByteRange(0, len(SMALL))) == SMALL
+        assert len(site.requests) - asked <= 3

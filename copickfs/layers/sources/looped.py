@@ -73,6 +73,18 @@ async def walk(
         raise first_of(errors) from None
 
 
+async def all_of(coroutines: list[Any]) -> list[Any]:
+    """Results in order; the first error stops the rest."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
 def first_of(error: BaseException) -> BaseException:
     """The first real error of a group of them."""
     while isinstance(error, BaseExceptionGroup):

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from copickfs.errors import AccessDenied, ConfigError, DeadlineExceeded, NotFound, Stale, Unavailable
+from copickfs.layers.sources import RangesIgnored
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})[^:<]*")
 _CODE = re.compile(r"<Code>\s*(\w+)\s*</Code>")
@@ -49,7 +50,7 @@ _ERRNO_OF_STATUS: dict[int, int] = {
 }
 
 
-class _Said(NamedTuple):
+class Said(NamedTuple):
     """The parts of an exception's text that count."""
 
     status: int
@@ -73,12 +74,12 @@ def answer(error: Exception, path: str) -> Exception:
         return OddKey(_PATH.sub("", str(error).partition("\n")[0]))
     if isinstance(error, ValueError):
         return OSError(errno.EILSEQ, f"no name for an object store: {path!r}")
-    said = _said(str(error))
+    said = said_of(error)
     refusal = _refusal(kind, said, str(error))
     return refusal or _definite(kind, said, path) or _outage(said, str(error))
 
 
-def _definite(kind: str, said: _Said, path: str) -> Exception | None:
+def _definite(kind: str, said: Said, path: str) -> Exception | None:
     """What the store has said of one object."""
     if kind == "PreconditionError" or said.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return Stale(path)
@@ -88,17 +89,19 @@ def _definite(kind: str, said: _Said, path: str) -> Exception | None:
         return FileExistsError(errno.EEXIST, "exists", path)
     if kind == "PermissionDeniedError" or said.status == HTTPStatus.FORBIDDEN:
         return AccessDenied(path)
+    if "non-partial response" in said.text:
+        return RangesIgnored(path)
     code = _ERRNO_OF_CODE.get(said.code) or _ERRNO_OF_STATUS.get(said.status)
     if kind == "NotSupportedError" or "required for conditional update" in said.text:
         code = errno.EOPNOTSUPP
     return OSError(code, said.text, path) if code else None
 
 
-def _outage(said: _Said, full: str) -> Exception:
+def _outage(said: Said, full: str) -> Exception:
     return DeadlineExceeded(said.text) if "TimedOut" in full else Unavailable(said.text)
 
 
-def _refusal(kind: str, said: _Said, full: str) -> ConfigError | None:
+def _refusal(kind: str, said: Said, full: str) -> ConfigError | None:
     """What makes every request fail until the configuration is another one."""
     if said.code in _NO_BUCKET:
         return ConfigError(f"no such bucket or container ({said.text}); correct 'root'")
@@ -113,18 +116,18 @@ def _refusal(kind: str, said: _Said, full: str) -> ConfigError | None:
     return None
 
 
-def _said(full: str) -> _Said:
-    """One line without addresses, in which Azure has secrets."""
-    told, _, cause = full.partition("\n\nDebug source:")
+def said_of(error: Exception) -> Said:
+    """What obstore says, in one line and without addresses, in which Azure has secrets."""
+    told, _, cause = str(error).partition("\n\nDebug source:")
     status = _STATUS.search(told)
     code = _CODE.search(told)
     if status is not None:
         message = _MESSAGE.search(told)
         parts = (status[1], code[1] if code else "", message[1] if message else "")
-        return _Said(int(status[1]), code[1] if code else "", " ".join(part for part in parts if part))
+        return Said(int(status[1]), code[1] if code else "", " ".join(part for part in parts if part))
     reasons = (pattern.search(cause) for pattern in _CAUSES)
     reason = next((match[1] for match in reasons if match), "")
     if not reason and "TimedOut" in cause:
         reason = "no answer in time"
     text = _ADDRESS.sub("...", told.rpartition(" - ")[2])
-    return _Said(0, "", f"{text}: {reason}" if reason else text)
+    return Said(0, "", f"{text}: {reason}" if reason else text)

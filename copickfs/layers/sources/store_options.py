@@ -16,6 +16,8 @@ from copickfs.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from obstore.store import RetryConfig
+
 PROTOCOLS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 
 _NO_MATTER = frozenset(
@@ -30,7 +32,7 @@ _NO_MATTER = frozenset(
 
 _ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s?#]*)?")
 _QUICKLY = timedelta(milliseconds=20)
-RETRIES: dict[str, Any] = {
+QUICK_RETRIES: RetryConfig = {
     "max_retries": 1,
     "retry_timeout": timedelta(seconds=1),
     "backoff": {"init_backoff": _QUICKLY, "max_backoff": _QUICKLY, "base": 2},
@@ -174,7 +176,7 @@ def place_of(root_url: str, fs_args: Mapping[str, Any], timeout_s: float) -> Pla
 
 def _made(cls: Any, bucket: str, config: dict[str, Any], client: dict[str, Any]) -> Any:
     try:
-        return cls(bucket, config=config, client_options=client, retry_config=RETRIES)
+        return cls(bucket, config=config, client_options=client, retry_config=QUICK_RETRIES)
     except Exception as error:  # noqa: BLE001 - whatever it is, the options are at fault
         text = " ".join(str(error).partition("\n\nDebug source:")[0].split())
         raise ConfigError(f"'root' or 'fs_args' is refused: {text}") from None

@@ -19,7 +19,7 @@ import yarl
 
 from copickfs.errors import AccessDenied, NotADirectory, NotFound, Stale, Unavailable
 from copickfs.layers.sources import DIRECTORY, FILE, SEALED, Counters, Found, RangesIgnored
-from copickfs.layers.sources.looped import wait_for, walk
+from copickfs.layers.sources.looped import all_of, wait_for, walk
 from copickfs.layers.sources.web_answers import (
     DENIED,
     GONE,
@@ -31,6 +31,7 @@ from copickfs.layers.sources.web_answers import (
     total_bytes,
 )
 from copickfs.layers.sources.web_listing import parse_json, parse_page
+from copickfs.layers.sources.web_reading import Unfit, WebReader, is_fit_for
 from copickfs.paths import ARRAY_METADATA, join, store_of
 
 if TYPE_CHECKING:
@@ -72,12 +73,16 @@ class HttpSource:
         self._query = f"?{parts.query}" if parts.query else ""
         self._options: dict[str, Any] = dict(fs.kwargs)
         self._headers: dict[str, str] = {**self._options.pop("headers", {}), "Accept-Encoding": "identity"}
+        is_fit = is_fit_for(root_url, self._options, fs.client_kwargs)
         self._options.setdefault(
             "timeout", aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s)
         )
         if parts.username is not None and "auth" not in self._options:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             self._headers.setdefault("Authorization", f"Basic {base64.b64encode(login).decode()}")
+        self._reader: WebReader | None = None
+        if is_fit:
+            self._reader = WebReader(f"{self._base}{self._query}", self._headers, timeout_s)
         self._heads = asyncio.Semaphore(_HEADS_AT_A_TIME)
         self.root_is_unlisted = False
 
@@ -111,6 +116,13 @@ class HttpSource:
 
     def read(self, path: str, span: ByteRange, found: Found, attempt: Attempt) -> bytes:
         """See `Source.read`. The version comes with the bytes."""
+        reader = self._reader
+        if reader is not None:
+            self._counters.request()
+            try:
+                return reader.read(path, span, found, attempt)
+            except Unfit as unfit:
+                self._reader = None if unfit.for_good else reader
         return wait_for(self._loop, self._read(path, span, found, attempt), attempt)
 
     def readlink(self, path: str, attempt: Attempt) -> str:  # noqa: ARG002 - the protocol's signature
@@ -221,7 +233,7 @@ class HttpSource:
                 finally:
                     attempt.progress()
 
-        return await _all([complete(found) for found in entries])
+        return await all_of([complete(found) for found in entries])
 
     async def _head(self, path: str) -> Found:
         name = path.rpartition("/")[2]
@@ -280,15 +292,3 @@ class HttpSource:
         if len(data) != span.size_bytes:
             raise Unavailable(f"{len(data)} bytes came for {span.size_bytes}")
         return bytes(data)
-
-
-async def _all(coroutines: list[Any]) -> list[Any]:
-    """Results in order; the first error stops the rest."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise

@@ -64,9 +64,13 @@ def first_byte(response: aiohttp.ClientResponse) -> int | None:
 
 def check_version(path: str, found: Found, response: aiohttp.ClientResponse) -> None:
     """Raise `Stale` if the answer is of another version of the file than was ``found``."""
-    now = found_by(found.name, 0, response)
     size = total_bytes(response)
-    if size is not None and size != found.size_bytes:
+    check_same(path, found, found_by(found.name, found.size_bytes if size is None else size, response))
+
+
+def check_same(path: str, found: Found, now: Found) -> None:
+    """Raise `Stale` if ``now`` is another version of the file than was ``found``."""
+    if now.size_bytes != found.size_bytes:
         raise Stale(path)
     if found.etag and now.etag:
         if found.etag.removeprefix("W/") != now.etag.removeprefix("W/"):

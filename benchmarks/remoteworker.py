@@ -1,0 +1,184 @@
+"""The measured work on a project behind a line, run as a program of its own.
+
+``remoteworker.py JOB``: JOB is a JSON object of the fields of `Job`. Prints one with ``seconds``,
+``count`` (what was listed), and ``digests`` (of each layer of chunks that was read). Imports are not timed;
+opening the array is. What was read is kept, and looked at when the clock has stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import xxhash
+import zarr
+
+READY_TIMEOUT_S = 60.0
+OBSTORE_THREADS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What to do.
+
+    Attributes:
+        work: ``list`` or ``read``.
+        way: ``mount``, ``copick`` (by fsspec), or ``obstore``.
+        place: The mount's directory, copick's configuration, or the endpoint.
+        array: Path of the array in the project.
+        first: First layer of chunks to read.
+        stop: One after the last.
+        readers: Processes that read, each an equal part of the layers.
+        bucket: For obstore.
+        prefix: For obstore.
+    """
+
+    work: str
+    way: str
+    place: str
+    array: str
+    first: int
+    stop: int
+    readers: int
+    bucket: str
+    prefix: str
+
+
+def count_listed(job: Job) -> int:
+    """List the project; how much there was."""
+    if job.way == "mount":
+        command = ["find", f"{job.place}/ExperimentRuns", "-maxdepth", "3"]
+        return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.count(b"\n")
+    if job.way == "obstore":
+        import obstore
+
+        return sum(len(page) for page in obstore.list(_store(job), job.prefix))
+    found = 0
+    for run in _project(job).runs:
+        found += 1 + len(run.picks)
+        found += sum(1 + len(spacing.tomograms) for spacing in run.voxel_spacings)
+    return found
+
+
+def opened(job: Job) -> Any:
+    """The array, by copick over fsspec or as a directory."""
+    if job.way == "mount":
+        return zarr.open_array(f"{job.place}/{job.array}", mode="r")
+    _, run, spacing, store, level = job.array.split("/")
+    voxel_size = float(spacing.removeprefix("VoxelSpacing"))
+    found = _project(job).get_run(run).get_voxel_spacing(voxel_size)
+    tomogram = found.get_tomogram(store.removesuffix(".zarr"))
+    return zarr.open_group(tomogram.zarr(), mode="r")[level]
+
+
+def read_objects(job: Job) -> dict[str, Any]:
+    """All objects of the layers of chunks, by several threads of obstore: nothing is decoded."""
+    import obstore
+
+    store = _store(job)
+    prefix = f"{job.prefix}/{job.array}"
+
+    def get(key: str) -> tuple[str, Any]:
+        return key, obstore.get(store, f"{prefix}/{key}").bytes()
+
+    with ThreadPoolExecutor(OBSTORE_THREADS) as pool:
+        objects = dict([get(".zarray")])
+        shape, chunks = (json.loads(bytes(objects[".zarray"]))[key] for key in ("shape", "chunks"))
+        counts = [size // chunk for size, chunk in zip(shape, chunks, strict=True)]
+        keys = [
+            f"{z}/{y}/{x}"
+            for z in range(job.first, job.stop) for y in range(counts[1]) for x in range(counts[2])
+        ]  # fmt: skip
+        objects.update(pool.map(get, keys))
+    return objects
+
+
+def read(job: Job) -> tuple[float, float, list[str]]:
+    """Read the layers; when it began and ended, and the checksum of each layer."""
+    began = time.perf_counter()
+    if job.way == "obstore":
+        objects = read_objects(job)
+        ended = time.perf_counter()
+        array = zarr.open_array({key: bytes(value) for key, value in objects.items()}, mode="r")
+        depth = array.chunks[0]
+        voxels = array[job.first * depth : job.stop * depth]
+    else:
+        array = opened(job)
+        depth = array.chunks[0]
+        voxels = array[job.first * depth : job.stop * depth]
+        ended = time.perf_counter()
+    return began, ended, [_digest(voxels[at : at + depth]) for at in range(0, len(voxels), depth)]
+
+
+def read_in_processes(job: Job) -> tuple[float, list[str]]:
+    """Several processes at once, an equal part each."""
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(job.readers), context.SimpleQueue()
+    share = (job.stop - job.first) // job.readers
+    processes = []
+    for number in range(job.readers):
+        first = job.first + number * share
+        part = dataclasses.replace(job, first=first, stop=first + share)
+        processes.append(context.Process(target=_reader, args=(part, barrier, results)))
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise SystemExit("a reader failed")
+    parts = sorted((results.get() for _ in processes), key=lambda part: part[0])
+    seconds = max(part[2] for part in parts) - min(part[1] for part in parts)
+    return seconds, [digest for part in parts for digest in part[3]]
+
+
+def _reader(job: Job, barrier: Any, results: Any) -> None:
+    barrier.wait(READY_TIMEOUT_S)
+    results.put((job.first, *read(job)))
+
+
+def _project(job: Job) -> Any:
+    import copick
+
+    return copick.from_file(job.place)
+
+
+def _store(job: Job) -> Any:
+    from obstore.store import S3Store
+
+    config = {"endpoint": job.place, "region": "us-east-1", "skip_signature": True}
+    return S3Store(job.bucket, config=config, client_options={"allow_http": True})
+
+
+def _digest(voxels: np.ndarray[Any, Any]) -> str:
+    return xxhash.xxh3_64_hexdigest(np.ascontiguousarray(voxels))
+
+
+def main() -> None:
+    job = Job(**json.loads(sys.argv[1]))
+    if job.way == "copick":
+        import copick  # noqa: F401 - not timed
+        import s3fs  # noqa: F401
+    if job.way == "obstore":
+        import obstore  # noqa: F401
+    count, digests = 0, []
+    if job.work == "list":
+        began = time.perf_counter()
+        count = count_listed(job)
+        seconds = time.perf_counter() - began
+    elif job.readers > 1:
+        seconds, digests = read_in_processes(job)
+    else:
+        began, ended, digests = read(job)
+        seconds = ended - began
+    print(json.dumps({"seconds": seconds, "count": count, "digests": digests}))
+
+
+if __name__ == "__main__":
+    main()
