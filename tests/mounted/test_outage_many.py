@@ -177,3 +177,27 @@ def is_right(path: Path, data: bytes) -> bool:
         return path.read_bytes() == data
     except OSError:
         return False
+
+
+def test_an_answer_that_comes_when_the_mount_is_gone_is_no_error(
+    store: ObjectStore, mount: Mounter, tmp_path: Path
+) -> None:
+    store.fill({"notes.txt": b"x" * 1_000})
+    came: list[float] = []
+
+    def late(answer: faultproxy.Answer) -> bool:
+        time.sleep(1.5)
+        came.append(time.monotonic())
+        return faultproxy.whole(answer)
+
+    with FaultProxy(store.port) as proxy:
+        point = mount(cached(Proxied(store, proxy), tmp_path))
+        (point / "notes.txt").stat()
+        proxy.choose = lambda _request: late
+        with subprocess.Popen(["cat", point / "notes.txt"]) as reader:
+            wait_until(lambda: mount.status(point)["waiting_reads"], what="a read")
+            reader.kill()
+            assert reader.wait(10) == -signal.SIGKILL
+        assert not came
+        mount.umount(point)
+        assert came
