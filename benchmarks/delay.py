@@ -1,13 +1,15 @@
 """A line with latency: passes bytes on to a server on this machine, each way after a delay.
 
-``python -m benchmarks.delay LISTEN_PORT SERVER_PORT DELAY_MS``: the delay of each way, so that a question
-and its answer take twice as long. The bandwidth is what one core can pass on.
+``python -m benchmarks.delay LISTEN_PORT SERVER_PORT DELAY_MS [MBIT_PER_S]``: the delay of each way, so that
+a question and its answer take twice as long, and the bandwidth of each way, for all connections together; if
+it is not given it is what one core can pass on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import sys
 
@@ -15,11 +17,25 @@ _READ_BYTES = 1 << 20
 _BUFFER_BYTES = 4 << 20
 
 
+class _Pace:
+    """When bytes come out at the other end: after the delay, and after those that went in before."""
+
+    def __init__(self, delay_s: float, mbit_per_s: float) -> None:
+        self._delay_s = delay_s
+        self._bytes_per_s = mbit_per_s * 1e6 / 8
+        self._free_s = 0.0
+
+    def due_s(self, now_s: float, size_bytes: int) -> float:
+        """When the last of so many bytes come out that go in now."""
+        self._free_s = max(self._free_s, now_s) + size_bytes / self._bytes_per_s
+        return self._free_s + self._delay_s
+
+
 class _Way(asyncio.BufferedProtocol):
     """One direction of one connection."""
 
-    def __init__(self, delay_s: float) -> None:
-        self._delay_s = delay_s
+    def __init__(self, pace: _Pace) -> None:
+        self._pace = pace
         self._buffer = bytearray(_READ_BYTES)
         self._to: asyncio.WriteTransport | None = None
         self._early: list[bytes | None] = []
@@ -44,14 +60,18 @@ class _Way(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, size: int) -> None:
-        self._loop.call_later(self._delay_s, self._pass, bytes(memoryview(self._buffer)[:size]))
+        self._send(bytes(memoryview(self._buffer)[:size]))
 
     def eof_received(self) -> bool:
-        self._loop.call_later(self._delay_s, self._pass, None)
+        self._send(None)
         return True
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._loop.call_later(self._delay_s, self._pass, None)
+        self._send(None)
+
+    def _send(self, data: bytes | None) -> None:
+        due_s = self._pace.due_s(self._loop.time(), len(data or b"."))  # the end comes after all else
+        self._loop.call_at(due_s, self._pass, data)
 
     def _pass(self, data: bytes | None) -> None:
         if self._to is None:
@@ -62,17 +82,18 @@ class _Way(asyncio.BufferedProtocol):
             self._to.write(data)
 
 
-async def serve(listen_port: int, server_port: int, delay_s: float) -> None:
+async def serve(listen_port: int, server_port: int, delay_s: float, mbit_per_s: float = math.inf) -> None:
     """Pass on until cancelled."""
     loop = asyncio.get_running_loop()
+    there, back_again = _Pace(delay_s, mbit_per_s), _Pace(delay_s, mbit_per_s)
 
     def accept() -> _Way:
-        way = _Way(delay_s)
+        way = _Way(there)
 
         async def connect() -> None:
             try:
                 transport, back = await loop.create_connection(
-                    lambda: _Way(delay_s), "127.0.0.1", server_port
+                    lambda: _Way(back_again), "127.0.0.1", server_port
                 )
             except OSError:
                 if way._transport is not None:  # noqa: SLF001 - of this module
@@ -93,4 +114,5 @@ async def serve(listen_port: int, server_port: int, delay_s: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]) / 1e3))
+    ports, figures = sys.argv[1:3], [float(figure) for figure in sys.argv[3:]]
+    asyncio.run(serve(int(ports[0]), int(ports[1]), figures[0] / 1e3, *figures[1:]))

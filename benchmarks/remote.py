@@ -18,7 +18,7 @@ from benchmarks.mounts import PeerFailed
 from benchmarks.remotemount import Line
 from benchmarks.remotepeers import REMOTE_PEERS, Served
 from benchmarks.remotereport import HOW_TO_READ, aims, details, summary
-from benchmarks.remoteworks import REMOTE_WORKS, Bench
+from benchmarks.remoteworks import NARROW_MBIT_PER_S, REMOTE_WORKS, Bench
 from benchmarks.report import Results, save
 from benchmarks.session import DROP_CACHES, say, scratch_directory
 
@@ -74,8 +74,9 @@ def _measure(results: Results, peers: list[RemotePeer], options: argparse.Namesp
     project = remotedata.make_project(
         scratch / "served", remotedata.QUICK if options.quick else remotedata.FULL
     )
-    with Line(project.served, options.delay_ms) as line:
-        bench = Bench(Served(project, line.endpoint), line, scratch)
+    narrow = Line(project.served, options.delay_ms, NARROW_MBIT_PER_S)
+    with Line(project.served, options.delay_ms) as line, narrow:
+        bench = Bench(Served(project, line.endpoint), line, narrow, scratch)
         bench.warm()
         for name in options.only:
             for turn in range(options.repeats or (1 if options.quick else 3)):

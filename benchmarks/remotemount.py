@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -42,12 +43,13 @@ class Line:
     Args:
         served: The server's directory.
         delay_ms: Of each way.
+        mbit_per_s: Bandwidth of each way.
     """
 
-    def __init__(self, served: Path, delay_ms: float) -> None:
+    def __init__(self, served: Path, delay_ms: float, mbit_per_s: float = math.inf) -> None:
         self._served = served
-        self._delay_ms = delay_ms
-        self._server_port, self._port = _free_ports(2)
+        self._figures = delay_ms, mbit_per_s
+        self._server_port = self._port = 0
         self._stack = contextlib.ExitStack()
 
     @property
@@ -57,10 +59,11 @@ class Line:
 
     def __enter__(self) -> Self:
         """Start both. Raises `PeerFailed`."""
+        self._server_port, self._port = _free_ports(2)
         with contextlib.ExitStack() as stack:
             for module, port, arguments in (
                 ("s3server", self._server_port, [self._served]),
-                ("delay", self._port, [self._server_port, self._delay_ms]),
+                ("delay", self._port, [self._server_port, *self._figures]),
             ):
                 command = [sys.executable, "-m", f"benchmarks.{module}", str(port), *map(str, arguments)]
                 stack.enter_context(_running(command))

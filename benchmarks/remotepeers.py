@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from benchmarks.remotedata import Project
 
-LOCAL, RCLONE, OBSTORE = f"{COPICKFS}, local layer", "rclone", "obstore"
+LOCAL, RCLONE, OBSTORE = f"{COPICKFS}-local", "rclone", "obstore"
 CACHE_S = 3600
 CACHE_BYTES = 8 << 30
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MIB, GIB = 1 << 20, 1 << 30
 READERS = 4
+NARROW_MBIT_PER_S = 1000
 
 
 def _lower(key: str, title: str, unit: str) -> Figure:
@@ -33,16 +34,19 @@ def _lower(key: str, title: str, unit: str) -> Figure:
 
 
 LIST = _lower("list.first", "list the project (`find -maxdepth 3`), nothing known", "ms")
-LIST_REQUESTS = _lower("list.first.requests", "... requests, with those of mounting", "requests")
+MOUNT_REQUESTS = _lower("list.mount.requests", "mount a project that is not known yet", "requests")
+LIST_REQUESTS = _lower("list.first.requests", "... requests", "requests")
 RELIST = _lower("list.again", "list the project after a remount", "ms")
-RELIST_REQUESTS = _lower("list.again.requests", "... requests, with those of mounting", "requests")
+REMOUNT_REQUESTS = _lower("list.remount.requests", "mount it again", "requests")
+RELIST_REQUESTS = _lower("list.again.requests", "... requests", "requests")
 COLD = Figure("read.cold", "read the tomogram, cold, 1 reader", "MiB/s")
-COLD_REQUESTS = _lower("read.cold.requests", "... requests, with those of mounting", "requests")
+COLD_REQUESTS = _lower("read.cold.requests", "... requests", "requests")
 COLD_CPU = _lower("read.cold.cpu", "... CPU of the daemon", "s/GiB")
 COLD_PEAK = _lower("read.cold.peak", "... most memory of the daemon", "MiB")
 WARM = Figure("read.warm", "read it again on the same mount", "MiB/s")
 REMOUNT = Figure("read.remount", "read it after a remount, kernel's caches dropped", "MiB/s")
 REMOUNT_CPU = _lower("read.remount.cpu", "... CPU of the daemon", "s/GiB")
+NARROW = Figure("read.narrow", f"read the tomogram, cold, over {NARROW_MBIT_PER_S // 1000} Gbit/s", "MiB/s")
 FOUR = Figure("read.four", f"read the tomogram, cold, {READERS} readers", "MiB/s")
 PLANE = _lower("read.plane", "read one layer of chunks, cold", "ms")
 
@@ -54,11 +58,13 @@ class Bench:
     Attributes:
         served: The project and its address.
         line: Counts requests.
+        narrow: Another one, of less bandwidth.
         scratch: Where mounts and caches are made.
     """
 
     served: Served
     line: Line
+    narrow: Line
     scratch: Path
 
     @contextmanager
@@ -112,23 +118,25 @@ class Bench:
 
 def measure_list(bench: Bench, peer: RemotePeer) -> Samples:
     """List, and once more on a new mount with the same cache."""
-    rounds = [(LIST, LIST_REQUESTS), (RELIST, RELIST_REQUESTS)]
+    first, again = (MOUNT_REQUESTS, LIST, LIST_REQUESTS), (REMOUNT_REQUESTS, RELIST, RELIST_REQUESTS)
     with bench.fresh() as directory:
-        for figure, requests in rounds if peer.command else rounds[:1]:
+        for mounting, figure, requests in (first, again) if peer.command else (first,):
             before = bench.line.requests()
             with bench.mounted(peer, directory) as mount:
+                mounted = bench.line.requests()
+                if mount:
+                    yield mounting, Sample(mounted - before)
                 done = bench.run(peer, directory, mount, work="list")
                 yield figure, Sample(done["seconds"] * 1000)
-                yield requests, Sample(bench.line.requests() - before)
+                yield requests, Sample(bench.line.requests() - mounted)
 
 
 def measure_read(bench: Bench, peer: RemotePeer) -> Samples:
     """Read cold, warm, and after a remount."""
     size = bench.served.project.array_bytes
     with bench.fresh() as directory:
-        before = bench.line.requests()
         with bench.mounted(peer, directory) as mount:
-            cpu_s = mount.cpu_s() if mount else 0.0
+            before, cpu_s = bench.line.requests(), mount.cpu_s() if mount else 0.0
             done = bench.run(peer, directory, mount, work="read")
             yield COLD, Sample(size / MIB / done["seconds"])
             if peer.is_remote:
@@ -147,6 +155,16 @@ def measure_read(bench: Bench, peer: RemotePeer) -> Samples:
             done = bench.run(peer, directory, mount, work="read")
             yield REMOUNT, Sample(size / MIB / done["seconds"])
             yield REMOUNT_CPU, Sample((mount.cpu_s() - cpu_s) / (size / GIB))
+
+
+def measure_narrow(bench: Bench, peer: RemotePeer) -> Samples:
+    """Read cold over the line of less bandwidth."""
+    served = Served(bench.served.project, bench.narrow.endpoint)
+    narrow = dataclasses.replace(bench, served=served, line=bench.narrow)
+    size = bench.served.project.array_bytes
+    with bench.fresh() as directory, narrow.mounted(peer, directory) as mount:
+        done = narrow.run(peer, directory, mount, work="read")
+        yield NARROW, Sample(size / MIB / done["seconds"])
 
 
 def measure_four(bench: Bench, peer: RemotePeer) -> Samples:
@@ -168,6 +186,7 @@ def measure_plane(bench: Bench, peer: RemotePeer) -> Samples:
 REMOTE_WORKS: dict[str, Callable[[Bench, RemotePeer], Samples]] = {
     "list": measure_list,
     "read": measure_read,
+    "narrow": measure_narrow,
     "four": measure_four,
     "plane": measure_plane,
 }
