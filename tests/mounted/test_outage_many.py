@@ -9,6 +9,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from tests.faultproxy import FaultProxy
 from tests.mounted.stores import STORE, cached, tomogram, with_local
 from tests.mounted.test_store_faults import Proxied
 from tests.objectstore import ObjectStore
-from tests.sandbox import wait_until
+from tests.sandbox import mounted_below, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,3 +178,26 @@ def is_right(path: Path, data: bytes) -> bool:
         return path.read_bytes() == data
     except OSError:
         return False
+
+
+def test_an_answer_that_comes_when_the_mount_is_gone_is_no_error(
+    store: ObjectStore, mount: Mounter, tmp_path: Path
+) -> None:
+    store.fill({"notes.txt": b"x" * 1_000})
+    asked = threading.Event()
+    point = tmp_path / "mnt0"
+
+    def late(answer: faultproxy.Answer) -> bool:
+        asked.set()
+        wait_until(lambda: not mounted_below(point), 30, "the mount to be gone")
+        return faultproxy.whole(answer)
+
+    with FaultProxy(store.port) as proxy:
+        mount(cached(Proxied(store, proxy), tmp_path, timeout=30), mountpoint=point)
+        (point / "notes.txt").stat()
+        proxy.choose = lambda _request: late
+        with subprocess.Popen(["cat", point / "notes.txt"]) as reader:
+            assert asked.wait(20)
+            reader.kill()
+            assert reader.wait(10) == -signal.SIGKILL
+        mount.umount(point)
