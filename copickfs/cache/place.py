@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import shutil
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ def check_root(root: Path) -> None:
     """
     try:
         names = set(os.listdir(root)) - _HARMLESS  # noqa: PTH208 -- names only
+        _check_owner(root)
     except FileNotFoundError:
         return
     except NotADirectoryError:
@@ -49,6 +51,21 @@ def check_root(root: Path) -> None:
         return  # whoever opens it will say so
     if names and MARK not in names:
         raise ConfigError(f"{root} holds other files; name an empty or new directory for the cache")
+
+
+def _check_owner(root: Path) -> None:
+    """See that nobody else, but a group that was let in, can change what is read. Raises `ConfigError`."""
+    status = root.stat()
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        raise ConfigError(
+            f"{root} can be written by everybody, who could change what is read from it; "
+            "take that away (chmod o-w), or name another directory for the cache"
+        )
+    for name in (MARK, CONTENT):
+        with contextlib.suppress(FileNotFoundError):
+            owner = (root / name).stat().st_uid
+            if owner not in (0, os.getuid()) and not status.st_mode & stat.S_IWGRP:
+                raise ConfigError(f"{root} is another user's cache; name a directory of your own")
 
 
 class Place:
@@ -81,9 +98,11 @@ class Place:
         try:
             check_root(self.root)  # it may have become another one since it was configured
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (self.root / MARK / _RUNNING).mkdir(parents=True, exist_ok=True)
+            self._make_private(MARK)
+            (self.root / MARK / _RUNNING).mkdir(exist_ok=True)
             with _turn(self.root / MARK / _LOCK):
                 self._prepare()
+                self._make_private(CONTENT)
                 self.temporary.mkdir()
                 self._held = os.open(self.temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,6 +115,13 @@ class Place:
             if isinstance(error, OSError):
                 raise CacheUnavailable(f"{error.filename or self.root}: {error.strerror}") from error
             raise
+
+    def _make_private(self, name: str) -> None:
+        """What this user may read is nobody else's business, but that of a group that writes here."""
+        if not (self.root / name).is_dir():
+            is_shared = self.root.stat().st_mode & stat.S_IWGRP
+            (self.root / name).mkdir(exist_ok=True)
+            (self.root / name).chmod(0o770 if is_shared else 0o700)
 
     def is_alive(self, owner: str) -> bool:
         """True if a process holds its directory: the system lets go of it when a process ends."""

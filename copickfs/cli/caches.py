@@ -53,7 +53,7 @@ def cached_of(manager: LayerManager, only: str | None) -> list[FsspecLayer]:
         layers = [layer for layer in layers if layer.name == only]
     if not layers:
         which = "no layer" if only is None else f"layer {only}"
-        raise UserError(f"{which} of this configuration is cached: only remote ones are, see 'parent_layer'")
+        raise UserError(f"{which} of this configuration is not cached: remote layers are, see 'parent_layer'")
     return layers
 
 
@@ -77,6 +77,8 @@ def tree_paths(given: Iterable[str], mountpoint: str) -> list[str]:
 
     found = []
     for path in given:
+        if not path:
+            raise UserError("a PATH is empty; write . for everything")
         inner = _inside(path, mountpoint) if path.startswith("/") else path
         parts = [part for part in inner.split("/") if part != "."]
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from copickfs.cache import Cache, Disk
-from copickfs.cache.place import MARK, check_root
+from copickfs.cache.place import check_root
 from copickfs.layers.base import BaseLayer
 from copickfs.model import Health, Statistics
 
@@ -40,11 +40,6 @@ class CacheLayer(BaseLayer):
     def close(self) -> None:
         """See `Layer.close`."""
         self.cache.close()
-
-    @property
-    def journal_directory(self) -> Path:
-        """Where the journals of the layers that are written are; no part of what is limited, or emptied."""
-        return self.disk.root / MARK / "journal"
 
     def caches(self, layer_name: str) -> bool:
         """True if what is read from the layer of this name is kept here."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from copickfs.layers.sources.redaction import shown_url
+from copickfs.layers.sources.store_options import PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,8 @@ _SHOWN_CHARACTERS = 80
 
 def journal_name(root_url: str, fs_args: Mapping[str, Any]) -> str:
     """A name for the journal of a layer root: the same for the same place."""
-    return _digest([shown_url(root_url).rstrip("/"), _told(fs_args, _PLACE_ARGUMENTS)])
+    place: list[object] = [shown_url(root_url).rstrip("/"), _told(fs_args, _PLACE_ARGUMENTS)]
+    return _digest([*place, *_otherwise(root_url, fs_args)])
 
 
 def listing_key(root_url: str, fs_args: Mapping[str, Any]) -> str:
@@ -34,7 +36,7 @@ def listing_key(root_url: str, fs_args: Mapping[str, Any]) -> str:
             users.append(urlsplit(part).username or "")
         except ValueError:
             users.append("")
-    return _digest([shown_url(root_url).rstrip("/"), arguments, users])
+    return _digest([shown_url(root_url).rstrip("/"), arguments, users, *_otherwise(root_url, fs_args)])
 
 
 def cache_name(root_url: str, fs_args: Mapping[str, Any]) -> str:
@@ -43,8 +45,18 @@ def cache_name(root_url: str, fs_args: Mapping[str, Any]) -> str:
     return f"{shown[:_SHOWN_CHARACTERS] or 'source'}-{listing_key(root_url, fs_args)[:12]}"
 
 
+def _otherwise(root_url: str, fs_args: Mapping[str, Any]) -> list[str]:
+    """What tells one object store from another by other options, the environment, or files."""
+    if root_url.partition("://")[0] not in PROTOCOLS:
+        return []
+    from copickfs.layers.sources.store_identity import told_otherwise
+
+    return told_otherwise(root_url, fs_args)
+
+
 def _told(fs_args: Mapping[str, Any], keys: tuple[str, ...]) -> list[tuple[str, str]]:
-    return sorted({key: str(value) for key, value in _leaves(fs_args) if key in keys}.items())
+    told = {key: str(value).rstrip("/") for key, value in _leaves(fs_args) if key in keys}
+    return sorted(told.items())
 
 
 def _leaves(arguments: Mapping[str, Any]) -> Sequence[tuple[str, Any]]:

@@ -13,11 +13,3 @@ if TYPE_CHECKING:
 def default_journal_directory() -> Path:
     """Where this user's journals are, unless another place is named."""
     return state_home() / "copickfs" / "journal"
-
-
-def has_pending(journal: Path) -> bool:
-    """True if something may wait in this journal, or be in use there."""
-    try:
-        return any(journal.iterdir())
-    except OSError:
-        return False

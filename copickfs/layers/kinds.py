@@ -15,7 +15,6 @@ from copickfs.layers.localwrite import WritableLocalLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from copickfs.index import Database
     from copickfs.index.listings import ListingStore
@@ -106,7 +105,7 @@ def _build_writable_remote(config: Any, context: BuildContext) -> Layer:
         config.root,
         config.priority,
         propagate=context.write_strategy == "cache_and_propagate",
-        journal_directory=context.journal_directory or _journals(config, context),
+        journal_directory=context.journal_directory,
         **_remote_options(config, context),
     )
 
@@ -123,17 +122,6 @@ def _remote_options(config: Any, context: BuildContext) -> dict[str, Any]:
         "cache": cache,
         "offline": context.offline,
     }
-
-
-def _journals(config: Any, context: BuildContext) -> Path | None:
-    """Journals are in the cache's directory, but where one with pending changes is at the usual place."""
-    if context.cache is None:
-        return None
-    from copickfs.layers.identity import journal_name
-    from copickfs.layers.journalplace import default_journal_directory, has_pending
-
-    name = journal_name(config.root, config.fs_args)
-    return None if has_pending(default_journal_directory() / name) else context.cache.journal_directory
 
 
 def _build_cache(config: Any, _context: BuildContext) -> Layer:

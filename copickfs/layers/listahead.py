@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ MOST_SIBLINGS = 32
 _MOST_BELOW = 64
 _WALKS = 64
 _IDLE_S = 10.0
+_JOIN_S = 1.0
 _GIVE_WAY_S = 0.02
 
 
@@ -63,6 +65,7 @@ class ListAhead:
         self._walks: OrderedDict[str, _Walk] = OrderedDict()
         self._targets: deque[str] = deque()
         self._workers = 0
+        self._threads: list[threading.Thread] = []
         self._idle = 0
         self._is_closed = False
 
@@ -84,11 +87,18 @@ class ListAhead:
             self._targets.clear()
             self._lock.notify_all()
 
+    def join(self) -> None:
+        """Wait a moment for what was under way when it was closed, and is given up with the connection."""
+        latest_s = time.monotonic() + _JOIN_S
+        for thread in self._threads:
+            thread.join(max(0.0, latest_s - time.monotonic()))
+
     def _hire(self) -> None:
         thread = threading.Thread(target=self._work, name=f"copickfs-list-{self._name}", daemon=True)
         with contextlib.suppress(RuntimeError):  # no thread to be had: nothing is guessed
             thread.start()
             self._workers += 1
+            self._threads = [*(other for other in self._threads if other.is_alive()), thread]
 
     def _work(self) -> None:
         try:

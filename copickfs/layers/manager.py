@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from copickfs.errors import ConfigError, Transient
@@ -45,6 +46,7 @@ class LayerManager:
         self.cache_layer: CacheLayer | None = None
         self.db_layer: SQLiteDBLayer | None = None
         context = context or BuildContext()
+        self._mountpoint = context.mountpoint
         if config.cache_config is not None:
             self.cache_layer = cast("CacheLayer", self._build(config.cache_config, context))
             context = context._replace(cache=self.cache_layer)
@@ -127,10 +129,22 @@ class LayerManager:
 
     def _connect_cache(self, cache: CacheLayer) -> None:
         try:
+            self._check_apart(cache)
             cache.connect()
         except ConfigError as error:
             file, key = self.config.where(cache.name, "root")
             raise ConfigError(str(error), file=file, key=key) from None
+
+    def _check_apart(self, cache: CacheLayer) -> None:
+        """What the cache keeps must not be shown in the tree, nor be read through the mount."""
+        places = {"the mount point": self._mountpoint} if self._mountpoint else {}
+        places |= {
+            f"layer {name}": c.root for name, c in self.configs.items() if getattr(c, "is_local", False)
+        }
+        root = cache.disk.root.resolve()
+        for name, place in places.items():
+            if root.is_relative_to(Path(place).resolve() if name != "the mount point" else place):
+                raise ConfigError(f"{root} lies in {name}; name a directory of its own for the cache")
 
     def _database(self, config: Any) -> SQLiteDBLayer:
         layer = self.layers.get(config.layer_name) or self._build(config, BuildContext())

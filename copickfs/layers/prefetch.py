@@ -40,6 +40,7 @@ _OFTEN = 16
 _MOST_ABSENT = 1_024
 _MOST_PLANNED = 8_192
 _IDLE_S = 10.0
+_JOIN_S = 1.0
 _GIVE_WAY_S = 0.02
 _CHUNK = re.compile(r"(c[/.])?([0-9]{1,9}(?:([/.])[0-9]{1,9}(?:\3[0-9]{1,9})*)?)")
 
@@ -113,6 +114,7 @@ class Prefetcher:
         self._ways: OrderedDict[str, list[_Way]] = OrderedDict()
         self._most_workers = workers
         self._workers = 0
+        self._threads: list[threading.Thread] = []
         self._idle = 0
         self._is_closed = False
 
@@ -140,11 +142,18 @@ class Prefetcher:
             self._ways.clear()
             self._lock.notify_all()
 
+    def join(self) -> None:
+        """Wait a moment for what was under way when it was closed, and is given up with the connection."""
+        latest_s = time.monotonic() + _JOIN_S
+        for thread in self._threads:
+            thread.join(max(0.0, latest_s - time.monotonic()))
+
     def _hire(self) -> None:
         thread = threading.Thread(target=self._work, name=f"copickfs-ahead-{self._name}", daemon=True)
         with contextlib.suppress(RuntimeError):  # no thread to be had: nothing is guessed
             thread.start()
             self._workers += 1
+            self._threads = [*(other for other in self._threads if other.is_alive()), thread]
 
     def _work(self) -> None:
         try:

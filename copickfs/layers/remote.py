@@ -149,6 +149,9 @@ class FsspecLayer(BaseLayer):
         if self._prefetcher is not None:
             self._prefetcher.close()
         self._connection.close()
+        self._list_ahead.join()
+        if self._prefetcher is not None:
+            self._prefetcher.join()
         self._catalogue.close()
 
     def stat(self, path: str) -> Entry:

@@ -1,8 +1,9 @@
-"""Changes that are sent behind to a remote layer with a cache: their journal is in its directory."""
+"""Changes that are sent behind to a layer with a cache: their journal is not in what may be thrown away."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,12 +61,8 @@ def journals(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if path.is_file() and path.name != "lock"]
 
 
-def old_place(sandbox: Sandbox) -> Path:
+def place(sandbox: Sandbox) -> Path:
     return Path(sandbox.env["XDG_STATE_HOME"]) / "copickfs" / "journal"
-
-
-def new_place(tmp_path: Path) -> Path:
-    return tmp_path / "cache" / ".copickfs" / "journal"
 
 
 def test_what_was_acknowledged_is_sent_after_a_kill(
@@ -78,41 +75,52 @@ def test_what_was_acknowledged_is_sent_after_a_kill(
     store.stop()
     write(point)
     assert pending(mount, point) == len(DATA)
-    assert len(journals(new_place(tmp_path))) >= len(DATA)
-    assert not journals(old_place(sandbox))
+    assert len(journals(place(sandbox))) >= len(DATA)
     os.kill(mount.pid(point), signal.SIGKILL)
     assert sent(store) == {}
+    shutil.rmtree(tmp_path / "cache")
     store.start()
     mount(config, mountpoint=point)
     assert copickfs("flush", point, "--timeout", "30", check=True)
     assert sent(store) == DATA
     assert {path: (point / path).read_bytes() for path in DATA} == DATA
-    wait_until(lambda: not journals(new_place(tmp_path)), what="the journal to be empty")
+    wait_until(lambda: not journals(place(sandbox)), what="the journal to be empty")
 
 
-def test_a_journal_at_the_old_place_is_gone_on_with(
+def test_what_waits_is_sent_whatever_becomes_of_the_cache(
     store: ObjectStore, mount: Mounter, copickfs: Run, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     mount.expect_warning("layer lab")
     config = behind(cached(store, tmp_path))
-    point = mount(uncached(config))
+    point = mount(config)
     os.listdir(point / PICKS)
     store.stop()
     write(point)
     mount.umount(point)
-    assert journals(old_place(sandbox))
-    mount(config, "-o", "degraded", mountpoint=point)
-    assert pending(mount, point) == len(DATA)
-    assert {path: (point / path).read_bytes() for path in DATA} == DATA
-    more = f"{PICKS}/more.json"
-    (point / more).write_bytes(b"{}")
-    assert not journals(new_place(tmp_path))
+    other = {**config, "cache_config": {**config["cache_config"], "root": str(tmp_path / "other")}}
+    for changed in (uncached(config), other, config):
+        mount(changed, "-o", "degraded", mountpoint=point)
+        assert pending(mount, point) == len(DATA)
+        assert {path: (point / path).read_bytes() for path in DATA} == DATA
+        mount.umount(point)
     store.start()
+    mount(other, mountpoint=point)
     assert copickfs("flush", point, "--timeout", "30", check=True)
     assert sent(store) == DATA
-    assert store.objects()[more] == b"{}"
     mount.umount(point)
-    assert not journals(old_place(sandbox))
+    assert not journals(place(sandbox))
+
+
+def test_a_cache_that_cannot_be_used_keeps_nobody_from_writing(
+    store: ObjectStore, mount: Mounter, copickfs: Run, tmp_path: Path
+) -> None:
+    mount.expect_warning("the cache")
+    config = behind(cached(store, tmp_path))
+    config["cache_config"]["root"] = "/proc/cache"
+    point = mount(config)
+    write(point)
+    assert copickfs("flush", point, "--timeout", "30", check=True)
+    assert sent(store) == DATA
 
 
 def test_what_is_written_offline_is_sent_at_the_next_mount(

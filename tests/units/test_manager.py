@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 from copickfs import LayerManager
 from copickfs.config import parse
 from copickfs.errors import ConfigError, NotFound
+from copickfs.layers.kinds import BuildContext
 from copickfs.layers.local import LocalLayer
 from copickfs.virtual.control import copick_config_of
 
@@ -80,6 +82,62 @@ def test_the_cache_is_a_layer_without_a_part_of_the_tree(tmp_path: Path, is_laye
         assert [layer.name for layer in manager.get_data_layers()] == ["disk"]
         assert ("kept" in manager.layers) is is_layer
         assert (tmp_path / "cache" / ".copickfs" / "cache.db").is_file()
+
+
+def test_a_cache_is_private_unless_it_is_a_groups(tmp_path: Path) -> None:
+    for mode, wanted in ((0o755, 0o700), (0o775, 0o770)):
+        root = tmp_path / f"{mode:o}"
+        root.mkdir()
+        root.chmod(mode)
+        document = stack(tmp_path, disk={})
+        document["cache_config"] = {"root": str(root)}
+        with contextlib.closing(LayerManager(parse(document, base_directory=tmp_path))) as manager:
+            manager.connect_layers()
+        assert {(root / name).stat().st_mode & 0o777 for name in (".copickfs", "content")} == {wanted}
+
+
+def test_a_directory_that_everybody_can_write_is_no_cache(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    document = stack(tmp_path, disk={})
+    document["cache_config"] = {"root": str(tmp_path / "open")}
+    manager = LayerManager(parse(document, base_directory=tmp_path, file="c.json"))
+    told = r"^c.json: cache_config.root: .* can be written by everybody.*chmod o-w"
+    with contextlib.closing(manager), pytest.raises(ConfigError, match=told):
+        manager.connect_layers()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_users_cache_is_not_believed(tmp_path: Path) -> None:
+    document = stack(tmp_path, disk={})
+    document["cache_config"] = {"root": str(tmp_path / "cache")}
+    with contextlib.closing(LayerManager(parse(document, base_directory=tmp_path))) as manager:
+        manager.connect_layers()
+    os.chown(tmp_path / "cache/content", 65534, 65534)
+    manager = LayerManager(parse(document, base_directory=tmp_path, file="c.json"))
+    with contextlib.closing(manager), pytest.raises(ConfigError, match="is another user's cache"):
+        manager.connect_layers()
+
+
+@pytest.mark.parametrize("inside", ["", "/cache"])
+def test_a_cache_in_a_layer_is_refused(tmp_path: Path, inside: str) -> None:
+    document = stack(tmp_path, disk={})
+    root = document["layer_configs"]["disk"]["root"]
+    document["cache_config"] = {"root": f"{root}{inside}"}
+    manager = LayerManager(parse(document, base_directory=tmp_path, file="c.json"))
+    told = r"^c.json: cache_config.root: .* lies in layer disk; name a directory of its own"
+    with contextlib.closing(manager), pytest.raises(ConfigError, match=told):
+        manager.connect_layers()
+
+
+def test_a_cache_in_the_mount_is_refused(tmp_path: Path) -> None:
+    document = stack(tmp_path, disk={})
+    document["cache_config"] = {"root": str(tmp_path / "mnt" / "cache")}
+    context = BuildContext(mountpoint=str(tmp_path / "mnt"))
+    manager = LayerManager(parse(document, base_directory=tmp_path, file="c.json"), context)
+    told = r"^c.json: cache_config.root: .* lies in the mount point; name a directory of its own"
+    with contextlib.closing(manager), pytest.raises(ConfigError, match=told):
+        manager.connect_layers()
 
 
 def test_a_directory_with_other_files_is_no_cache(tmp_path: Path) -> None:

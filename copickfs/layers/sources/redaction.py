@@ -14,16 +14,23 @@ _HIDDEN = "***"
 _MIN_LENGTH = 4
 _LONGEST_TEXT = 400
 _TELLING = ("pass", "secret", "token", "credential")
+_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
+_CONTAINERS = ("abfs://", "abfss://")
+"""What stands before an "@" there is no user."""
+
 _USERINFO = re.compile(r"(?<=//)[^/@\s]*@")
 _QUERY = re.compile(r"(?<=[?&])([^=&\s'\"]+)=[^&\s'\")]+")
 
 
 def shown_url(url: str) -> str:
     """``url`` without user name, password, query and fragment."""
-    bare = _USERINFO.sub("", url)
+    bare = url if url.startswith(_CONTAINERS) else _USERINFO.sub("", url)
     scheme, mark, rest = bare.rpartition("://")
+    query = rest.partition("?")[2]
     if scheme.startswith("http"):
         rest = rest.partition("?")[0].partition("#")[0]
+    elif scheme in _STORES and "=" in query:
+        rest = rest.partition("?")[0]  # a signature that was copied along; a key may have a "?" in it
     return f"{scheme}{mark}{rest}"
 
 

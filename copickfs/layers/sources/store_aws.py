@@ -17,7 +17,7 @@ from copickfs.layers.sources.store_options import nothing_left, seconds
 if TYPE_CHECKING:
     from copickfs.layers.sources.store_options import Options
 
-_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 AWS_URL = "https://s3.amazonaws.com"
 _RENAMED = {
     "key": "access_key_id",
@@ -52,13 +52,11 @@ def aws_options(bucket: str, options: Options, timeout_s: float) -> None:
     """
     options.config["disable_bulk_delete"] = True  # many servers that speak like S3 have none
     options.rename(_RENAMED)
-    style, endpoint, region = _inner_tables(options)
+    style, endpoint, region = inner_tables(options)
     chosen = options.take("profile")
-    profile = _profile(chosen)
-    endpoint = endpoint or _setting(
-        profile, "endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"
-    )
-    configured = region or _setting(profile, "region", "AWS_REGION", "AWS_DEFAULT_REGION")
+    profile = profile_of(chosen)
+    endpoint = endpoint or setting(profile, "endpoint_url", *ENDPOINT_VARIABLES)
+    configured = region or setting(profile, "region", "AWS_REGION", "AWS_DEFAULT_REGION")
     _credentials(options, profile, chosen)
     if "root_certificate" not in options.client and os.environ.get("AWS_CA_BUNDLE"):
         options.verify(os.environ["AWS_CA_BUNDLE"])
@@ -78,7 +76,7 @@ def aws_options(bucket: str, options: Options, timeout_s: float) -> None:
         options.endpoint("aws_endpoint_url_s3", endpoint)
 
 
-def _inner_tables(options: Options) -> tuple[str, str, str]:
+def inner_tables(options: Options) -> tuple[str, str, str]:
     """Addressing style, endpoint and region, and all else that botocore is told by inner tables."""
     client = _relevant(options.table("client_kwargs"))
     config = _relevant(options.table("config_kwargs"))
@@ -144,7 +142,7 @@ def _credentials(options: Options, profile: dict[str, str], chosen: str | None) 
     config.update(found)
 
 
-def _profile(chosen: str | None) -> dict[str, str]:
+def profile_of(chosen: str | None) -> dict[str, str]:
     """What the files of AWS say of a profile; of the one in use if none is chosen."""
     name = chosen or os.environ.get("AWS_PROFILE") or "default"
     settings: dict[str, str] = {}
@@ -166,7 +164,8 @@ def _profile(chosen: str | None) -> dict[str, str]:
     return settings
 
 
-def _setting(profile: dict[str, str], key: str, *variables: str) -> str:
+def setting(profile: dict[str, str], key: str, *variables: str) -> str:
+    """What the environment says, or else the profile; ``""`` if neither does."""
     return next((os.environ[name] for name in variables if os.environ.get(name)), "") or profile.get(key, "")
 
 

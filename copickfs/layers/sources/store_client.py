@@ -9,6 +9,7 @@ import obstore
 from copickfs.errors import NotFound, Unavailable
 from copickfs.layers.sources import FILE, Counters, Found
 from copickfs.layers.sources.store_answers import OddKey, answer
+from copickfs.layers.sources.store_options import is_library_fault
 from copickfs.layers.sources.writing import DIRECTORY_MARK
 from copickfs.paths import join
 
@@ -48,6 +49,10 @@ class StoreClient:
             return call(self._store, self.full(path), *args, **options)
         except Exception as error:  # noqa: BLE001 - whatever it is, it gets its meaning here
             raise answer(error, path) from None
+        except BaseException as error:
+            if not is_library_fault(error):
+                raise
+            raise Unavailable(f"obstore has failed: {' '.join(str(error).split())[:200]}") from None
 
     def more(self, requests: int) -> None:
         """An answer has taken so many requests besides the first."""

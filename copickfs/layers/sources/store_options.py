@@ -10,6 +10,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from copickfs.errors import ConfigError
 
@@ -39,6 +40,7 @@ QUICK_RETRIES: RetryConfig = {
 }
 """Once and at once, for a connection that the server has closed meanwhile: the guard does the rest."""
 
+_FIRST_PRINTABLE = 32
 _IDLE_S = 15
 """Servers hang up on idle connections after 20 s or more."""
 
@@ -90,13 +92,21 @@ class Options:
 
     def endpoint(self, key: str, url: str) -> None:
         """The address of the store, which may be without TLS if it says so. Raises `ConfigError`."""
-        if not _ENDPOINT.fullmatch(url):
+        if not isinstance(url, str) or not _is_address(url):
             raise ConfigError(
                 "'endpoint_url' must be the address of a server, such as https://s3.example.org"
             )
         self.config[key] = url.rstrip("/")
         if url.startswith("http://"):
             self.client["allow_http"] = True
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(_ENDPOINT.fullmatch(url) and parts.hostname and (parts.port is None or parts.port > 0))
+    except ValueError:
+        return False
 
 
 def seconds(value: Any, name: str) -> timedelta:
@@ -162,6 +172,7 @@ def place_of(root_url: str, fs_args: Mapping[str, Any], timeout_s: float) -> Pla
             "'root' has '//', '/./' or '/../' in it, which is no path to an object; correct 'root'"
         )
     options.config.update(options.given)
+    _check_texts(options.config)
 
     def make(silence_s: float) -> Any:
         limits = {
@@ -174,9 +185,25 @@ def place_of(root_url: str, fs_args: Mapping[str, Any], timeout_s: float) -> Pla
     return Place(make, root, page_keys, package)
 
 
+def _check_texts(config: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for text that no request can carry, such as a line end behind a key."""
+    for name, value in config.items():
+        if isinstance(value, str) and any(ord(character) < _FIRST_PRINTABLE for character in value):
+            if name == "service_account_key":  # a document
+                continue
+            raise ConfigError(f"{name!r} in 'fs_args', or where it comes from, has a line end or tab in it")
+
+
 def _made(cls: Any, bucket: str, config: dict[str, Any], client: dict[str, Any]) -> Any:
     try:
         return cls(bucket, config=config, client_options=client, retry_config=QUICK_RETRIES)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the options are at fault
+    except BaseException as error:
+        if not is_library_fault(error):
+            raise
         text = " ".join(str(error).partition("\n\nDebug source:")[0].split())
         raise ConfigError(f"'root' or 'fs_args' is refused: {text}") from None
+
+
+def is_library_fault(error: BaseException) -> bool:
+    """True for an exception, and for a panic of the library, which is none of Python's exceptions."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
