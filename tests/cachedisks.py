@@ -162,7 +162,9 @@ def small_disk(directory: Path, size: str) -> Iterator[Path]:
     try:
         yield directory
     finally:
-        subprocess.run(["umount", str(directory)], check=True)
+        if subprocess.run(["umount", str(directory)], check=False).returncode:
+            subprocess.run(["umount", "-l", str(directory)], check=True)
+            raise AssertionError("somebody still has a file there")
 
 
 @contextlib.contextmanager

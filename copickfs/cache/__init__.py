@@ -6,6 +6,7 @@
 * `copickfs.cache.place`, `opened`: whose the directory is, and coming and going
 * `copickfs.cache.files`, `room`: where files are, and how much they may take
 * `copickfs.cache.ledger`, `inventory`, `tables`: the database of what the directory holds
+* `copickfs.cache.verifying`: whether files are what was written
 * `copickfs.cache.cache`: both tiers, and the thread that writes
 
 Concurrency: any number of threads and processes of one machine share a directory. Every change of it is made

@@ -9,17 +9,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import xxhash
-
 from copickfs.cache.files import NAME_FAULTS
-from copickfs.cache.opened import Opened, give_back, open_directory
+from copickfs.cache.opened import Opened, open_directory
+from copickfs.cache.verifying import contents, digest, verified
 from copickfs.errors import CacheUnavailable, IndexBusy, IndexFull, IndexUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from copickfs.cache.inventory import Held
     from copickfs.cache.piece import Piece
 
 T = TypeVar("T")
@@ -177,35 +175,18 @@ class Disk:
         opened = None
         try:
             with self.using() as opened:
-                return self._verified(opened, progress)
+                return verified(opened, progress)
         except CacheUnavailable as error:
             if opened is not None and opened.database.is_damaged:
                 self._judge(error, opened)
             raise
-
-    def _verified(self, opened: Opened, progress: Callable[[int], object]) -> tuple[int, int, int]:
-        for problem in opened.database.problems():
-            raise CacheUnavailable(f"{opened.database.path}: {problem}")
-        give_back(opened)
-        opened.ledger.recount()
-        sound = damaged = 0
-        after = (-1, -1)
-        while batch := opened.ledger.held(after, 256):
-            for held, file in batch:
-                if file is not None and self._contents(opened, file, held) is not None:
-                    sound += 1
-                elif opened.ledger.drop_held(held):
-                    damaged += 1
-                progress(held.size_bytes)
-            after = (batch[-1][0].object, batch[-1][0].start)
-        return sound, damaged, opened.ledger.remove_strays()
 
     def _read(self, opened: Opened, piece: Piece) -> bytes | None:
         held = opened.ledger.find(piece)
         if held is None:
             return None
         file = opened.files.path_of(piece.source, piece.path, piece.start, is_whole=piece.is_whole)
-        data = self._contents(opened, file, held)
+        data = contents(opened, file, held)
         if data is None:
             if opened.ledger.drop_held(held):
                 self._count(damaged=1)
@@ -227,19 +208,11 @@ class Disk:
                 self._count(damaged=1)
         return here
 
-    def _contents(self, opened: Opened, file: str, held: Held) -> bytes | None:
-        """What is in a file if it is what was written."""
-        try:
-            data = opened.files.read(file, held.size_bytes)
-        except OSError:  # removed meanwhile, or not readable: fetched anew in any case
-            return None
-        return data if len(data) == held.size_bytes and _digest(data) == held.digest else None
-
     def _write(self, opened: Opened, piece: Piece, data: bytes) -> bool:
         # First, for what this file system cannot name is none of its faults.
         opened.files.path_of(piece.source, piece.path, piece.start, is_whole=piece.is_whole)
         self._shorten(opened)
-        number = opened.ledger.reserve(piece, _digest(data), opened.room.most)
+        number = opened.ledger.reserve(piece, digest(data), opened.room.most)
         if number is None:
             is_here = opened.ledger.find(piece) is not None
             self._count(unstored=int(not is_here))
@@ -365,12 +338,6 @@ class Disk:
         with self._lock:
             counts = self._counts
             self._counts = counts._replace(**{key: getattr(counts, key) + n for key, n in more.items()})
-
-
-def _digest(data: bytes) -> int:
-    """As SQLite's integers are: signed."""
-    number = xxhash.xxh3_64_intdigest(data)
-    return number - (1 << 64) if number >> 63 else number
 
 
 def _told(error: Exception) -> str:

@@ -25,8 +25,12 @@ _log = logging.getLogger(__name__)
 READ_AHEAD_KIB = 1_024
 """Requests of 1 MiB instead of 128 KiB; only root may set it."""
 
-MAX_BACKGROUND = 512
-"""Page-cached reads under way at once. The kernel's 12 are used up by 12 readers of one dead layer."""
+MAX_BACKGROUND = 10_000
+"""Page-cached reads under way at once. The kernel's 12 are used up by 12 readers of one dead layer.
+
+With more than the `congestion_threshold` under way, the kernel asks for one page after the other instead, and
+a reader that waits for such a page cannot be killed.
+"""
 
 _CONNECTIONS = Path("/sys/fs/fuse/connections")
 _THREADS = 4
@@ -41,8 +45,12 @@ def tune(device: int) -> None:
     """
     _mount_control_files()
     read_ahead = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
-    background = _CONNECTIONS / str(os.minor(device)) / "max_background"
-    for file, value in ((read_ahead, READ_AHEAD_KIB), (background, MAX_BACKGROUND)):
+    connection = _CONNECTIONS / str(os.minor(device))
+    for file, value in (
+        (read_ahead, READ_AHEAD_KIB),
+        (connection / "max_background", MAX_BACKGROUND),
+        (connection / "congestion_threshold", MAX_BACKGROUND),
+    ):
         try:
             file.write_text(str(value))
         except OSError as error:

@@ -93,6 +93,7 @@ class Session:
                 "its own message stands above or in the log"
             ) from None
         loop.install()
+        logging.getLogger("pyfuse3").addFilter(_matters)
         invalidator = Invalidator(self._filesystem.inodes, self._filesystem.view)
         try:
             self._filesystem.view.subscribe(invalidator.announce)
@@ -122,3 +123,8 @@ class Session:
         with self._scope:
             await pyfuse3.main(min_tasks=8, max_tasks=MAX_TASKS)
         everything.cancel()
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    """False for what pyfuse3 says of an answer for which nobody waits any more: the mount is gone."""
+    return "fuse_reply_* failed with No such file" not in record.getMessage()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = needs_root
 
 WARNED = r"WARNING copickfs\.\S+: the cache .* cannot be used"
-DISK_BYTES = 2 << 20
+DISK_BYTES = 16 << 20
 
 
 @pytest.fixture

@@ -128,7 +128,9 @@ def refused(path: Path, offset: int | None = None) -> None:
 def test_what_was_used_is_there_and_nobody_is_asked(
     site: Site, mount: Mounter, copickfs: Run, tmp_path: Path, ttl: float
 ) -> None:
-    config = mount.config_file(with_local(cached(site, tmp_path, ttl=ttl), tmp_path / "mine"))
+    stack = with_local(cached(site, tmp_path, ttl=ttl), tmp_path / "mine")
+    stack["db_config"] |= {"auto_index": True, "index_interval": 1}
+    config = mount.config_file(stack)
     copickfs("index", config, check=True)
     point = mount(config)
     use(point, site)
@@ -154,6 +156,9 @@ def test_what_was_used_is_there_and_nobody_is_asked(
         layers = {layer["name"]: layer["state"] for layer in mount.status(point)["layers"]}
         assert layers["lab"] == "offline"
         assert "offline" in copickfs("status", point).stdout
+        before_ns = mount.status(point)["index"]["indexed_ns"]
+        is_newer = lambda: mount.status(point)["index"]["indexed_ns"] > before_ns  # noqa: E731
+        wait_until(is_newer, 30, "the mount to index by itself")
         copickfs("index", "--full", "--offline", config, check=True)
         for target in ([point], [config, "--offline"]):
             found = copickfs("find", *target, "--paths", check=True).stdout.splitlines()

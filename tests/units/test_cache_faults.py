@@ -277,7 +277,9 @@ def mounted(directory: Path, *arguments: str) -> Iterator[Path]:
     try:
         yield directory
     finally:
-        subprocess.run(["umount", str(directory)], check=True)
+        if subprocess.run(["umount", str(directory)], check=False).returncode:
+            subprocess.run(["umount", "-l", str(directory)], check=True)
+            raise AssertionError("somebody still has a file there")
 
 
 @needs_root
