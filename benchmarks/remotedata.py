@@ -41,13 +41,14 @@ class Project:
         served: The directory of the server: the bucket is in it.
         root: The project's own directory.
         scale: Its size.
-        digests: Checksum of each layer of chunks of the large tomogram, along z.
+        digests: Checksum of each layer of chunks of the large tomogram, along z: of its voxels, and of the
+            checksums of its objects.
     """
 
     served: Path
     root: Path
     scale: RemoteScale
-    digests: tuple[str, ...]
+    digests: tuple[tuple[str, str], ...]
 
     @property
     def layers(self) -> int:
@@ -94,17 +95,19 @@ def make_project(served: Path, scale: RemoteScale, seed: int = 7) -> Project:
     return Project(served, root, scale, digests)
 
 
-def _write_layer(array: Path, z: int, scale: RemoteScale, generator: np.random.Generator) -> str:
-    """Write the chunks of one layer; return the checksum of its voxels."""
+def _write_layer(array: Path, z: int, scale: RemoteScale, generator: np.random.Generator) -> tuple[str, str]:
+    """Write the chunks of one layer; return the checksums of its voxels and of its objects."""
     _, rows, columns = scale.chunks
     depth, height, width = CHUNK_SHAPE
     voxels = np.frombuffer(generator.bytes(CHUNK_BYTES * rows * columns), dtype="<u4")
     voxels = voxels.reshape(depth, rows * height, columns * width)
+    objects = []
     for y in range(rows):
         for x in range(columns):
-            chunk = voxels[:, y * height : (y + 1) * height, x * width : (x + 1) * width]
-            _write_chunk(array / f"{z}/{y}/{x}", chunk.tobytes())
-    return xxhash.xxh3_64_hexdigest(voxels)
+            chunk = voxels[:, y * height : (y + 1) * height, x * width : (x + 1) * width].tobytes()
+            _write_chunk(array / f"{z}/{y}/{x}", chunk)
+            objects.append(xxhash.xxh3_64_digest(chunk))
+    return xxhash.xxh3_64_hexdigest(voxels), xxhash.xxh3_64_hexdigest(b"".join(objects))
 
 
 def _write_chunk(path: Path, data: bytes) -> None:

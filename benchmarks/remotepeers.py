@@ -195,7 +195,7 @@ REMOTE_PEERS = (
         OBSTORE,
         "obstore",
         lambda: version("obstore"),
-        remark="no mount, no cache, nothing decoded: 16 threads get all objects",
+        remark="no mount, no cache, no array is put together: 16 threads get all objects",
     ),
     RemotePeer(
         LOCAL,

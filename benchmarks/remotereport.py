@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 HOW_TO_READ = """\
 - Figures are medians; the spread is from the smallest to the largest sample. Differences within the \
 spread mean nothing. Within a work the peers take turns, sample by sample.
-- Each sample has a new mount and an empty cache. All bytes that were read were compared with the source, \
-after the time was taken.
+- Each sample has a new mount and an empty cache. The tomogram is read one layer of chunks after the other, \
+and all bytes that were read were compared with the source by checksums, which the times include.
 - Ratios above 1 are better for copickfs, for times, memory and requests too.
 - Readers, the daemon, the line and the server share the processors: a peer that takes little of them \
 leaves more to the server than it would elsewhere. The bandwidth is what they leave to the line, \

@@ -55,6 +55,7 @@ class Walk:
         self.course: tuple[int, int] | None = None
         self._low = list(index)
         self._high = list(index)
+        self._last = index
         self._repeated = 0
         self._late = 0
         self._beside: deque[bool] = deque(maxlen=_READERS)
@@ -91,6 +92,7 @@ class Walk:
 
     def step(self, index: Index) -> None:
         """The reader has come to ``index``; a walk that does not come there begins anew."""
+        self._last = index
         if index in self._is_seen:
             self._repeated += 1
             return
@@ -113,6 +115,9 @@ class Walk:
         # The layer before may have holes yet, left by those who lag behind.
         has_holes = 0 < self._counts[axis][front - heading] < self._layer(axis)
         first = front - heading if has_holes else front
+        # And several readers, each in a part of its own, leave whole layers for later.
+        if self._counts[axis][self._last[axis]] > 1:
+            first = min(first * heading, self._last[axis] * heading) * heading
         others = [range(low, high + 1) for low, high in zip(self._low, self._high, strict=True)]
         expected: set[Index] = set()
         looked_at = 0
@@ -126,7 +131,8 @@ class Walk:
                 if before in self._is_seen or before in expected:
                     expected.add(index)
                     yield index
-            if place < 0 or looked_at > _MOST_LOOKED_AT or not (expected or place == first):
+            is_beyond = (place - front) * heading > 0
+            if place < 0 or looked_at > _MOST_LOOKED_AT or (is_beyond and not expected):
                 return
 
     def _layer(self, axis: int) -> int:

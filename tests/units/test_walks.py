@@ -122,6 +122,16 @@ def test_a_window_somewhere_in_the_middle(low: Index, high: Index, along: int) -
         assert outcome.hit_rate >= 0.85
 
 
+@pytest.mark.parametrize("parts", [2, 4])
+def test_readers_of_a_part_each_are_gone_ahead_of_to_their_ends(parts: int) -> None:
+    shape = (8, 8, 8)
+    depth = shape[0] // parts
+    ways = [box((at, 0, 0), (at + depth, 8, 8)) for at in range(0, shape[0], depth)]
+    outcome = follow((index for together in zip(*ways, strict=True) for index in together), shape)
+    assert outcome.coverage > 0.85
+    assert outcome.hit_rate > 0.95
+
+
 def test_planes_one_after_the_other_with_others_left_out() -> None:
     planes = [index for index in grid(20, 10, 10) if index[0] % 4 == 0]
     outcome = follow(planes, (20, 10, 10))
