@@ -52,8 +52,8 @@ def cached_of(manager: LayerManager, only: str | None) -> list[FsspecLayer]:
         manager.get_layer(only)
         layers = [layer for layer in layers if layer.name == only]
     if not layers:
-        which = "no layer" if only is None else f"layer {only}"
-        raise UserError(f"{which} of this configuration is not cached: remote layers are, see 'parent_layer'")
+        which = "no layer of this configuration is" if only is None else f"layer {only} is not"
+        raise UserError(f"{which} cached: remote layers are, or the one of them that 'parent_layer' names")
     return layers
 
 

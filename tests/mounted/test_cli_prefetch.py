@@ -153,9 +153,8 @@ def test_a_server_that_goes_away_holds_nothing_up(far: FarProject, sandbox: Sand
     far.sites["lab"].fault = go
     files = len(files_shown(far, f"{RUN}/"))
     done = sandbox.run("prefetch", far.config, RUN, "--jobs", "16")
-    assert (done.returncode, done.stdout.split(",")[0]) == (
-        3, f"1 of {files} files are in the cache: 4 B fetched"
-    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stdout.startswith(f"1 of {files} files are in the cache: "), done.stdout
     assert done.stderr.endswith(f"copickfs: {files - 1} paths were not read\n")
     far.sites["lab"].fault = None
     assert sandbox.run("prefetch", far.config, RUN).returncode == 0
@@ -223,7 +222,7 @@ def test_local_layers_are_passed_over(far: FarProject, copickfs: Run) -> None:
     theirs = sum(layer == "lab" for layer in files.values())
     assert f"{theirs} of {theirs} files are in the cache" in said
     assert "files are of layers that are not fetched from" in said
-    refused(copickfs("prefetch", far.config, ".", "--layer", "mine"), "layer mine", "is cached")
+    refused(copickfs("prefetch", far.config, ".", "--layer", "mine"), "layer mine is not cached")
 
 
 def test_only_what_comes_from_one_layer(far: FarProject, copickfs: Run) -> None:
