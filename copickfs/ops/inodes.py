@@ -261,6 +261,14 @@ class InodeTable:
         node = self._nodes[number]
         return int(_HEAD.unpack_from(node)[0]), node[_NAME_AT:]
 
+    def named(self, parent: int, name: bytes) -> list[int]:
+        """The inodes that the kernel knows by a name. Goes through all of them."""
+        return [
+            number
+            for number, node in self._nodes.items()
+            if node[_NAME_AT:] == name and _HEAD.unpack_from(node)[0] == parent
+        ]
+
     def is_of(self, number: int, identity: bytes, *, linked: bool = False) -> bool:
         """True if the name of an inode that the kernel knows still stands for the same file."""
         if number == ROOT:

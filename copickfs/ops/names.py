@@ -111,6 +111,10 @@ class Names:
         self._detach(new_place)
         if self._inodes.knows(number):
             self._inodes.rename(number, place, new_place, after.identity, linked=_is_linked(after))
+        elif not after.inode:
+            # A version that was published so lately that nobody has followed it yet.
+            for other_number in self._inodes.named(*place):
+                self._inodes.rename(other_number, place, new_place, after.identity)
         self._unpublished.move(place, new_place)
         self._follow()
 
