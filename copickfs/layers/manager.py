@@ -45,7 +45,7 @@ class LayerManager:
         self.layers: OrderedDict[str, Layer] = OrderedDict()
         self.cache_layer: CacheLayer | None = None
         self.db_layer: SQLiteDBLayer | None = None
-        context = context or BuildContext()
+        context = (context or BuildContext())._replace(objects=_identified(config))
         self._mountpoint = context.mountpoint
         if config.cache_config is not None:
             self.cache_layer = cast("CacheLayer", self._build(config.cache_config, context))
@@ -165,3 +165,9 @@ class LayerManager:
                 raise
             file, key = self.config.where(layer_config.layer_name, "config_type")
             raise ConfigError(str(error), file=file, key=key if error.key is None else None) from None
+
+
+def _identified(config: Any) -> dict[str, str]:
+    """Names of the objects of a project by their identifiers; the first of an identifier counts."""
+    named = [(one.identifier, one.name) for one in reversed(config.pickable_objects)]
+    return {identifier: name for identifier, name in named if identifier}
