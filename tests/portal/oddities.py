@@ -68,6 +68,11 @@ def same_types(records: Records, run: Row, spacing: Row, count: int = 3) -> list
     return [*made, records.tomogram(run, spacing, **common, processingSoftware="areTomo-3")]
 
 
+def tomogram_of_dashes(records: Records, run: Row, spacing: Row) -> Row:
+    """A tomogram of a software without a letter in its name: copick fails to name its type."""
+    return records.tomogram(run, spacing, processingSoftware="--")
+
+
 def tomogram_without_zarr(records: Records, run: Row, spacing: Row) -> Row:
     """A tomogram that has an MRC only."""
     none = {"s3OmezarrDir": None, "httpsOmezarrDir": None, "scale0Dimensions": None}

@@ -306,6 +306,7 @@ def test_odd_records_are_served(server: PortalServer, own_client: cdp.Client) ->
         oddities.hostile_software,
         oddities.hostile_objects,
         oddities.same_types,
+        oddities.tomogram_of_dashes,
         oddities.tomogram_without_zarr,
         oddities.tomogram_without_files,
         oddities.tomogram_of_nulls,
