@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from copickfs.errors import WouldBlock
 from copickfs.model import ByteRange, Entry, Health, Pending, Space, Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 LISTED_TTL_S = 300.0
 """How long an answer is believed where the layer announces every change."""
@@ -88,7 +88,10 @@ class Layer(Protocol):
         ...
 
     def scan(self, path: str) -> Sequence[Entry]:
-        """The complete listing of one directory, in no particular order."""
+        """The complete listing of one directory, in no particular order.
+
+        Files whose length costs a request of their own may be `UNSIZED` in it; for `stat` they are not.
+        """
         ...
 
     def open(self, path: str) -> LayerFile:
@@ -105,6 +108,14 @@ class Layer(Protocol):
 
     def list_xattrs(self, path: str) -> list[str]:
         """The names of the source's own extended attributes."""
+        ...
+
+    def described(self, path: str) -> Mapping[str, str]:
+        """What the source tells people of ``path``, by short names; shown as ``user.copickfs.<name>``."""
+        ...
+
+    def known_of(self, path: str) -> Mapping[str, Any] | None:
+        """What the source tells of an entity, as in `EntityRecord.detail`; None: its contents tell more."""
         ...
 
     def stat_nowait(self, path: str) -> Entry:
@@ -206,6 +217,14 @@ class BaseLayer:
     def list_xattrs(self, path: str) -> list[str]:  # noqa: ARG002
         """None."""
         return []
+
+    def described(self, path: str) -> Mapping[str, str]:  # noqa: ARG002
+        """Most sources tell nothing but names and contents."""
+        return {}
+
+    def known_of(self, path: str) -> Mapping[str, Any] | None:  # noqa: ARG002
+        """Contents have to be read."""
+        return None
 
     def stat_nowait(self, path: str) -> Entry:  # noqa: ARG002
         """See `Layer.stat_nowait`."""
