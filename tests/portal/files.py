@@ -152,6 +152,10 @@ class PortalFiles(ObjectStore):
         backend.put_bucket_acl(self.bucket, get_canned_acl("public-read"))
         return self
 
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        del s3_backends["123456789012"]["aws"].buckets[self.bucket]
+
     def client(self) -> s3fs.S3FileSystem:
         """A client of its own, as another machine has one."""
         return s3fs.S3FileSystem(**self.fs_args, skip_instance_cache=True, use_listings_cache=False)

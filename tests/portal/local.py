@@ -61,4 +61,4 @@ class LocalPortal:
 
     def __exit__(self, *_: object) -> None:
         self.server.stop()
-        self.files.stop()
+        self.files.__exit__()

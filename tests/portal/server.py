@@ -129,9 +129,10 @@ class PortalServer:
         self._server.server_close()
         self._thread.join()
         self._server = self._thread = None
-        for line in list(self._lines):
-            with contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            for line in self._lines:
+                with contextlib.suppress(OSError):
+                    line.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -203,10 +204,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.portal._lines.add(self.connection)
+        with self.portal._lock:
+            self.portal._lines.add(self.connection)
 
     def finish(self) -> None:
-        self.portal._lines.discard(self.connection)
+        with self.portal._lock:
+            self.portal._lines.discard(self.connection)
         super().finish()
 
     def do_POST(self) -> None:

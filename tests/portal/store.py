@@ -61,7 +61,7 @@ class Store:
     def __init__(self) -> None:
         self.tables = {name: Table(kind) for name, kind in kinds().items()}
         self.lock = threading.RLock()
-        self._ids: dict[str, int] = {}
+        self._ids = {name: 1_000_000 * place for place, name in enumerate(self.tables, 1)}
 
     def add(self, kind: str, **fields: Any) -> Row:
         """Add a record: the fields given, an id if none is given, and a default for what may not be null."""
@@ -70,8 +70,7 @@ class Store:
             raise KeyError(f"{kind} has no fields {sorted(unknown)}")
         with self.lock:
             if "id" not in fields:
-                first = 10_000 * (1 + list(self.tables).index(kind))
-                self._ids[kind] = fields["id"] = self._ids.get(kind, first) + 1
+                fields["id"] = self._ids[kind] = self._ids[kind] + 1
             return table.add({**table.kind.defaults, **fields})
 
     def rows(self, kind: str, **equal: Any) -> list[Row]:
