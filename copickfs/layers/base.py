@@ -178,6 +178,9 @@ class BaseLayer:
         priority: Higher is asked first.
         read_only: True if no face may ever write here.
         on_unavailable: ``"wait"`` or ``"error"``.
+
+    Attributes:
+        on_progress: Told, in one line, what `connect` is at where that takes long; from any thread.
     """
 
     def __init__(
@@ -187,6 +190,7 @@ class BaseLayer:
         self.priority = priority
         self.read_only = read_only
         self.on_unavailable = on_unavailable
+        self.on_progress: Callable[[str], None] = lambda _text: None
 
     def connect(self) -> None:
         """Nothing to connect."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
+_TELL_S = 1.0
 _LOOK_S = 30.0
 """How often it is looked whether another process has asked again."""
 
@@ -73,7 +74,7 @@ class PortalCatalogue:
 
     Attributes:
         failure: Why the portal was not asked again when it was due, in one line; ``""`` if it was.
-        progress: Called with the question and the numbers of runs that are done and of all.
+        progress: Told, in one line, how far an answer is; from any thread.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class PortalCatalogue:
         self._due = threading.Event()
         self._keeper: threading.Thread | None = None
         self.failure = ""
-        self.progress: Callable[[Question, int, int], None] = lambda _question, _done, _all: None
+        self.progress: Callable[[str], None] = lambda _text: None
 
     def __repr__(self) -> str:
         return f"<PortalCatalogue {self._name}: {', '.join(map(str, self._questions))}>"
@@ -234,7 +235,12 @@ class PortalCatalogue:
 
     def _asked(self, question: Question) -> Told:
         asked_ns = time.time_ns()
-        fetch = Fetch(self._client, question, lambda done, of: self.progress(question, done, of), self._stop)
+        self.progress(f"asking the portal for {question}")
+
+        def progress(done: int, of: int) -> None:
+            self.progress(f"the portal has told {done:,} of {of:,} runs of {question}")
+
+        fetch = Fetch(self._client, question, progress, self._stop)
         try:
             answer = fetch.answer()
         except Transient as error:
@@ -287,7 +293,11 @@ class PortalCatalogue:
             yield
             return
         try:
+            next_s = time.monotonic()
             while not _locked(lock) and not self._is_answered(question, since_ns):
+                if time.monotonic() >= next_s:
+                    self.progress(f"another process is asking the portal for {question}")
+                    next_s += _TELL_S
                 if self._stop.wait(_POLL_S):
                     raise Unavailable(f"layer {self._name} is closed")
             yield

@@ -90,6 +90,7 @@ class PortalLayer(FsspecLayer):
 
     def connect(self) -> None:
         """See `Layer.connect`. With a stored catalogue it needs no network."""
+        self.catalogue.progress = lambda text: self.on_progress(f"layer {self.name}: {text}")
         try:
             self.catalogue.load()
             self._keep_listings_apart()
