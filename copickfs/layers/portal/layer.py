@@ -11,13 +11,10 @@ import xxhash
 
 from copickfs.errors import LayerError, Transient
 from copickfs.index.listings import ListingStore
-from copickfs.index.portal import PortalTable
 from copickfs.layers.identity import listing_key
-from copickfs.layers.portal.asking import PUBLIC_URL, PortalClient
-from copickfs.layers.portal.catalogue import PortalCatalogue
+from copickfs.layers.portal.access import portal_fs_args
+from copickfs.layers.portal.discovery import catalogue_of, portal_url
 from copickfs.layers.portal.fetcher import PortalFetcher
-from copickfs.layers.portal.fetching import Question
-from copickfs.layers.portal.naming import portal_fs_args
 from copickfs.layers.portal.project import PortalProject
 from copickfs.layers.portal.tree import Selection
 from copickfs.layers.remote import FsspecLayer
@@ -53,16 +50,8 @@ class PortalLayer(FsspecLayer):
         self, config: Any, objects: Mapping[str, str], database: Database | None, options: Mapping[str, Any]
     ) -> None:
         self.config = config
-        self._url = config.graphql_url or PUBLIC_URL
-        table = None if database is None else PortalTable(database, shown_url(self._url))
-        self.catalogue = PortalCatalogue(
-            config.layer_name,
-            PortalClient(self._url, config.timeout),
-            questions_of(config),
-            table,
-            config.ttl,
-            offline=bool(options.get("offline")),
-        )
+        self._url = portal_url(config)
+        self.catalogue = catalogue_of(config, database, offline=bool(options.get("offline")))
         self._project = PortalProject(
             config.layer_name,
             self.catalogue,
@@ -171,13 +160,6 @@ class PortalLayer(FsspecLayer):
 
 def _open_places(fs_args: Mapping[str, Any], timeout_s: float, counters: Counters) -> Source:
     return PlacesSource(lambda url: open_source(url, fs_args, counters, timeout_s))
-
-
-def questions_of(config: Any) -> list[Question]:
-    """What has to be asked of the portal for a layer: each dataset, or the runs that are named."""
-    if config.run_ids:
-        return [Question((), tuple(sorted(set(config.run_ids))))]
-    return [Question((dataset,)) for dataset in dict.fromkeys(config.dataset_ids)]
 
 
 def _number_of(text: str) -> int:

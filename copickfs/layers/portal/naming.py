@@ -137,8 +137,3 @@ def _shortened(name: str) -> str:
     if len(name) * 4 <= NAME_BYTES:
         return name
     return name.encode()[:NAME_BYTES].decode(errors="ignore")
-
-
-def portal_fs_args(fs_args: Mapping[str, Any], url_style: str) -> dict[str, Any]:
-    """``fs_args`` for the portal's bucket, which anybody may read."""
-    return {"anon": True, **fs_args} if url_style == "s3" else dict(fs_args)
