@@ -1,4 +1,4 @@
-"""What is asked of a portal for a configuration, and what its datasets have: also where there is no layer yet."""
+"""What is asked of a portal for a configuration, and what is in its datasets; there need be no layer yet."""
 
 from __future__ import annotations
 
