@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
@@ -108,10 +109,23 @@ class PortalCatalogue:
         """True if every question has an answer."""
         return len(self._told) == len(self._questions)
 
-    @property
-    def fetched_ns(self) -> int:
-        """When the oldest of the answers was given, ns since the epoch; 0 while one is missing."""
-        return min(told.fetched_ns for told in self._told.values()) if self.is_complete else 0
+    def notes(self) -> dict[str, Any]:
+        """How the answers are, for people.
+
+        Returns:
+            ``runs``; ``asked_ns``, when the portal was asked for the oldest answer, ns since the epoch, 0
+            while one is missing; ``left_out``, how many records cannot be shown, by reason; ``message``.
+        """
+        answers = list(self._told.values())
+        left_out: Counter[str] = Counter()
+        for told in answers:
+            left_out.update({reason: count for reason, (count, _example) in told.about["left_out"].items()})
+        return {
+            "runs": sum(len(told.runs) for told in answers),
+            "asked_ns": min(told.fetched_ns for told in answers) if self.is_complete else 0,
+            "left_out": dict(left_out),
+            "message": self.failure,
+        }
 
     def load(self) -> None:
         """Have an answer to every question: the stored one, or else the portal's.
@@ -256,6 +270,8 @@ class PortalCatalogue:
                              self._name, error)  # fmt: skip
         told = Told(asked_ns, digest, unpacked(answer.about), {row.run: row for row in rows})
         self._told[question] = told
+        for reason, (count, example) in told.about["left_out"].items():
+            _log.warning("layer %s: left out: %s (%d, such as %s)", self._name, reason, count, example)
         return told
 
     def _note_failure(self, question: Question, error: Transient) -> None:

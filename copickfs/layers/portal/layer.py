@@ -114,6 +114,10 @@ class PortalLayer(FsspecLayer):
             return health._replace(message=self.catalogue.failure)
         return health
 
+    def notes(self) -> Mapping[str, Any]:
+        """See `Layer.notes`."""
+        return {"portal": {**self.catalogue.notes(), "withdrawn": self._portal_fetcher.left_out}}
+
     def described(self, path: str) -> Mapping[str, str]:
         """See `Layer.described`."""
         node = self._node(path)
