@@ -37,9 +37,11 @@ _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _TELL_S = 1.0
+_CLOSE_LIMIT_S = 2.0
 _LOOK_S = 30.0
 """How often it is looked whether another process has asked again."""
 
+_FIRST_LOOK_S = 5.0
 _SOON_S = 0.2
 _REST_S = 15.0
 _LONGEST_REST_S = 3_600.0
@@ -96,7 +98,6 @@ class PortalCatalogue:
         self._offline = offline
         self._told: dict[Question, Told] = {}
         self._stop = threading.Event()
-        self._due = threading.Event()
         self._keeper: threading.Thread | None = None
         self.failure = ""
         self.progress: Callable[[str], None] = lambda _text: None
@@ -158,29 +159,34 @@ class PortalCatalogue:
             )
             self._keeper.start()
 
-    def refresh(self) -> None:
-        """Ask again soon, however young the answers are."""
-        self._due.set()
+    def refresh(self, changed: Callable[[], None]) -> None:
+        """Ask again, however young the answers are; without an answer the old ones stay.
+
+        Args:
+            changed: Called after the portal has told something else than before.
+        """
+        if not self._offline:
+            for question in self._questions:
+                self._ask_again(question, changed)
 
     def close(self) -> None:
         """Ask no more. Idempotent."""
         self._stop.set()
-        self._due.set()
         if self._keeper is not None:
-            self._keeper.join()
+            self._keeper.join(_CLOSE_LIMIT_S)  # it may wait for a portal that says nothing
 
     def _keep(self, changed: Callable[[], None]) -> None:
         failures, next_s = 0, 0.0
         while not self._stop.is_set():
-            is_wanted = self._due.wait(min(_LOOK_S, max(self._ttl_s, _SOON_S)))
-            self._due.clear()
+            rest_s = _LOOK_S if self.is_complete else _FIRST_LOOK_S
+            self._stop.wait(min(rest_s, max(self._ttl_s, _SOON_S)))
             for question in self._questions:
                 if self._stop.is_set():
                     return
                 self._look_again(question, changed)
-                if is_wanted or (self._is_old(question) and time.monotonic() >= next_s):
+                if self._is_old(question) and time.monotonic() >= next_s:
                     failures = 0 if self._ask_again(question, changed) else failures + 1
-            if failures:
+            if failures and self.is_complete:
                 next_s = time.monotonic() + min(_REST_S * 2.0 ** min(failures, 10), _LONGEST_REST_S)
 
     def _is_old(self, question: Question) -> bool:
