@@ -148,7 +148,10 @@ def tell_skipped(skipped: Sequence[tuple[str, str]]) -> bool:
 
 def connected(manager: LayerManager) -> None:
     """Connect the layers; of those that are out of reach what is known is told as skipped."""
-    manager.connect_layers(tolerate_outages=True)
+    from copickfs.cli.progress import telling
+
+    with telling() as tell:
+        manager.connect_layers(tolerate_outages=True, progress=tell)
 
 
 def _database(config: Any, database_file: str | None, *, must_index: bool) -> Database | None:

@@ -51,6 +51,8 @@ def mount_configuration(config_file: Path, mountpoint: str, options: MountOption
         from copickfs.daemon.foreground import serve
 
         serve(request)
+    from copickfs.cli.progress import telling
     from copickfs.daemon.launch import launch
 
-    launch(request)
+    with telling() as tell:
+        launch(request, tell=tell)

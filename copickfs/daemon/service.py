@@ -125,7 +125,7 @@ class Daemon:
 
     def _connect(self) -> None:
         self._tell("connecting the layers")
-        absent = self._manager.connect_layers(tolerate_outages=True)
+        absent = self._manager.connect_layers(tolerate_outages=True, progress=self._tell)
         if not absent:
             return
         reasons = "; ".join(

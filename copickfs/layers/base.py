@@ -161,6 +161,10 @@ class Layer(Protocol):
         """Counters, from memory."""
         ...
 
+    def notes(self) -> Mapping[str, Any]:
+        """What a kind of layer tells of itself in the status document beside all this, from memory."""
+        ...
+
     def pending(self) -> Pending:
         """What is still to be sent to the source, from memory; also after `close`."""
         ...
@@ -178,6 +182,9 @@ class BaseLayer:
         priority: Higher is asked first.
         read_only: True if no face may ever write here.
         on_unavailable: ``"wait"`` or ``"error"``.
+
+    Attributes:
+        on_progress: Told, in one line, what `connect` is at where that takes long; from any thread.
     """
 
     def __init__(
@@ -187,6 +194,7 @@ class BaseLayer:
         self.priority = priority
         self.read_only = read_only
         self.on_unavailable = on_unavailable
+        self.on_progress: Callable[[str], None] = lambda _text: None
 
     def connect(self) -> None:
         """Nothing to connect."""
@@ -263,6 +271,10 @@ class BaseLayer:
     def statistics(self) -> Statistics:
         """Nothing is counted."""
         return Statistics()
+
+    def notes(self) -> Mapping[str, Any]:
+        """Nothing more."""
+        return {}
 
     def pending(self) -> Pending:
         """Nothing: what is written is at the source."""

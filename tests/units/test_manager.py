@@ -59,14 +59,6 @@ def test_among_equal_priorities_the_order_of_layers_decides(tmp_path: Path) -> N
     assert [layer.name for layer in LayerManager(config).get_layers_by_priority()] == ["b", "a"]
 
 
-def test_kinds_of_later_versions_are_accepted_and_refused_when_mounted(tmp_path: Path) -> None:
-    layer = {"config_type": "cryoet_data_portal", "dataset_ids": [10301]}
-    config = parse(stack(tmp_path, disk={}, later=layer), base_directory=tmp_path, file="c.json")
-    with pytest.raises(ConfigError, match=r"^c.json: layer_configs.later.config_type: .*leave 'later' out"):
-        LayerManager(config)
-
-
-@pytest.mark.parametrize("is_layer", [True, False])
 def test_the_cache_is_a_layer_without_a_part_of_the_tree(tmp_path: Path, is_layer: bool) -> None:
     document = stack(tmp_path, disk={})
     section = {"config_type": "cache", "root": str(tmp_path / "cache"), "layer_name": "kept"}
