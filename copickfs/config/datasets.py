@@ -76,6 +76,7 @@ class Datasets(NamedTuple):
         keys: dict[Location, str] = {
             ("layer_configs", OVERLAY): "write",
             ("layer_configs", OVERLAY, "root"): "write",
+            ("layer_configs", PORTAL, "dataset_ids"): "dataset_ids",
             ("layer_configs", PORTAL, "graphql_url"): "graphql_url",
         }
         return stack, keys
