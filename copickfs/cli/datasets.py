@@ -27,7 +27,7 @@ class ConfiguredCommand(Command):
         super().__init__(*args, **options)
         self.params += [
             click.Option(
-                [_OPTION, "dataset"], multiple=True, type=click.IntRange(min=0), metavar="N",
+                [_OPTION, "dataset"], multiple=True, type=click.IntRange(0, 10**18 - 1), metavar="N",
                 help="Instead of CONFIG: a dataset of the CryoET Data Portal; may be repeated.",
             ),
             click.Option(
