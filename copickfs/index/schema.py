@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2
 """``PRAGMA user_version`` of a database with these tables."""
 
 APPLICATION_ID = 0x636F706B
 """``PRAGMA application_id``: "copk"."""
 
-TABLES = """
+_FIRST = """
 -- A stack of layers in its order: what one configuration merges into one tree.
 CREATE TABLE stack (
     id INTEGER PRIMARY KEY,
@@ -81,5 +81,18 @@ CREATE TABLE listing (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: dict[int, str] = {}
+_SECOND = """
+-- The names that people know runs by, where a layer tells others than those of their directories.
+CREATE TABLE run_name (
+    stack INTEGER NOT NULL REFERENCES stack (id),
+    run INTEGER NOT NULL REFERENCES name (id),
+    text TEXT NOT NULL,
+    PRIMARY KEY (stack, run)
+) WITHOUT ROWID;
+"""
+"""What version 2 has added."""
+
+TABLES = _FIRST + _SECOND
+
+MIGRATIONS = {1: _SECOND}
 """By the version that they start from, the statements that make the next one."""
