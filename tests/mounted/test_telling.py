@@ -179,6 +179,15 @@ def test_what_was_only_listed_is_read_whole(told: Told) -> None:
             assert read(told.point / directory / name, len(data)) == data
 
 
+def test_what_was_only_listed_is_appended_to(told: Told) -> None:
+    path = f"{PICKS}/data_3_copied.json"
+    os.listdir(told.point / PICKS)
+    with (told.point / path).open("ab") as file:
+        file.write(b"more")
+    assert (told.disk / path).read_bytes() == expected(path) + b"more"
+    assert (told.point / path).read_bytes() == expected(path) + b"more"
+
+
 def test_a_listing_cuts_nothing_that_is_mapped(
     mount: Mounter, install: Callable[[str, str], None], tmp_path: Path
 ) -> None:
