@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from copickfs.cli.answers import form_of, forms, offline_option, show
-from copickfs.cli.command import Command, mistakes
+from copickfs.cli.command import mistakes
+from copickfs.cli.datasets import ConfiguredCommand
 
 
-@click.command(cls=Command)
+@click.command(cls=ConfiguredCommand)
 @click.argument("target", metavar="CONFIG|MOUNTPOINT")  # not click.Path: it would look at the mount
 @click.option("--run", metavar="R", help="Name of the run.")
 @click.option(

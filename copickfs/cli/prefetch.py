@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from copickfs.cli.command import INTERRUPTED, Command, stopping
+from copickfs.cli.command import INTERRUPTED, stopping
+from copickfs.cli.datasets import ConfiguredCommand
 from copickfs.cli.progress import transfer, waiting
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class _Wish(NamedTuple):
     jobs: int
 
 
-@click.command(cls=Command)
+@click.command(cls=ConfiguredCommand)
 @click.argument("target", metavar="CONFIG|MOUNTPOINT")  # not click.Path: it would look at the mount
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
 @click.option("--run", metavar="R", help="Name of the run.")

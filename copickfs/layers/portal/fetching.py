@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from copickfs.errors import ConfigError, Transient, Unavailable
 from copickfs.index.portal import RunRow
 from copickfs.layers.portal.asking import Odd, Overwhelmed
+from copickfs.layers.portal.objects import put_together, told_of_objects
 from copickfs.layers.portal.records import about_of, packed, run_records
 from copickfs.layers.portal.tree import Selection, run_tree
 
@@ -100,6 +101,7 @@ class Fetch:
         self._answers: list[RunRow] = []
         self._odd_runs = 0
         self._left_out: dict[str, tuple[int, str]] = {}
+        self._objects: list[dict[str, Any]] = []
         self._error: Exception | None = None
 
     def answer(self) -> Answer:
@@ -118,6 +120,7 @@ class Fetch:
         self._total = len(self._runs)
         self._progress(0, self._total)
         self._work_together()
+        about["objects"] = self._objects
         about["left_out"] = dict(sorted(self._left_out.items()))
         return Answer(packed(about), sorted(self._answers))
 
@@ -204,18 +207,23 @@ class Fetch:
 
     def _records(self, batch: list[int]) -> list[RunRow]:
         find, spacing_run = self._client.find, "tomogram_voxel_spacing.run.id"
+        annotations = find("Annotation", (_RUN, batch))
+        shapes = find("AnnotationShape", (f"annotation.{_RUN}", batch))
         records = run_records(
             [self._runs[run] for run in batch],
             spacings=find("TomogramVoxelSpacing", (_RUN, batch)),
             tomograms=find("Tomogram", (spacing_run, batch)),
             tomogram_authors=find("TomogramAuthor", (f"tomogram.{spacing_run}", batch)),
-            annotations=find("Annotation", (_RUN, batch)),
+            annotations=annotations,
             annotation_authors=find("AnnotationAuthor", (f"annotation.{_RUN}", batch)),
-            shapes=find("AnnotationShape", (f"annotation.{_RUN}", batch)),
+            shapes=shapes,
             files=find("AnnotationFile", (f"annotation_shape.annotation.{_RUN}", batch)),
         )
         for record in records:
             run_tree(record, Selection(), self._note)
+        told = told_of_objects(annotations, shapes)
+        with self._lock:
+            self._objects = put_together([*self._objects, *told])
         return [
             RunRow(record["id"], record["dataset_id"], record.get("name") or "", packed(record))
             for record in records
