@@ -201,12 +201,12 @@ class Fetch:
         self._progress(done, self._total)
 
     def _records(self, batch: list[int]) -> list[RunRow]:
-        find, spacing_run = self._client.find, "tomogram_voxel_spacing.run.id"
+        find = self._client.find
         records = run_records(
             [self._runs[run] for run in batch],
             spacings=find("TomogramVoxelSpacing", (_RUN, batch)),
-            tomograms=find("Tomogram", (spacing_run, batch)),
-            tomogram_authors=find("TomogramAuthor", (f"tomogram.{spacing_run}", batch)),
+            tomograms=find("Tomogram", (_RUN, batch)),
+            tomogram_authors=find("TomogramAuthor", (f"tomogram.{_RUN}", batch)),
             annotations=find("Annotation", (_RUN, batch)),
             annotation_authors=find("AnnotationAuthor", (f"annotation.{_RUN}", batch)),
             shapes=find("AnnotationShape", (f"annotation.{_RUN}", batch)),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 import threading
-from collections import Counter, OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from copickfs.entities import RUNS_DIRECTORY
@@ -64,7 +64,7 @@ class PortalProject:
         self._lock = threading.Lock()
         self._trees: OrderedDict[int, RunTree] = OrderedDict()
         self._top: _Top | None = None
-        self._odd: Counter[str] = Counter()
+        self._odd: defaultdict[str, set[str]] = defaultdict(set)
 
     def node_at(self, path: str) -> tuple[Node, str]:
         """What is at a path, and for what is inside of a store the rest of the path, with its slash.
@@ -134,12 +134,15 @@ class PortalProject:
         return tree
 
     def _report(self, reason: str, subject: str) -> None:
-        """The first of its kind is worth a warning; the others are counted."""
+        """Warn of what is left out: the first for each reason, then the tenth, the hundredth, ..."""
         with self._lock:
-            self._odd[reason] += 1
-            is_first = self._odd[reason] == 1
-        if is_first:
-            _log.info("layer %s: left out: %s, %s", self._name, reason, subject)
+            subjects = self._odd[reason]
+            if subject in subjects:  # a tree is made again when it was not looked at for long
+                return
+            subjects.add(subject)
+            count = len(subjects)
+        if str(count).strip("0") == "1":
+            _log.warning("layer %s: left out: %s: %s (%d so far)", self._name, reason, subject, count)
 
 
 class _Top:
