@@ -161,6 +161,10 @@ class Layer(Protocol):
         """Counters, from memory."""
         ...
 
+    def notes(self) -> Mapping[str, Any]:
+        """What a kind of layer tells of itself in the status document beside all this, from memory."""
+        ...
+
     def pending(self) -> Pending:
         """What is still to be sent to the source, from memory; also after `close`."""
         ...
@@ -267,6 +271,10 @@ class BaseLayer:
     def statistics(self) -> Statistics:
         """Nothing is counted."""
         return Statistics()
+
+    def notes(self) -> Mapping[str, Any]:
+        """Nothing more."""
+        return {}
 
     def pending(self) -> Pending:
         """Nothing: what is written is at the source."""

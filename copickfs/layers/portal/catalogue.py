@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
@@ -36,9 +37,11 @@ _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _TELL_S = 1.0
+_CLOSE_LIMIT_S = 2.0
 _LOOK_S = 30.0
 """How often it is looked whether another process has asked again."""
 
+_FIRST_LOOK_S = 5.0
 _SOON_S = 0.2
 _REST_S = 15.0
 _LONGEST_REST_S = 3_600.0
@@ -95,7 +98,6 @@ class PortalCatalogue:
         self._offline = offline
         self._told: dict[Question, Told] = {}
         self._stop = threading.Event()
-        self._due = threading.Event()
         self._keeper: threading.Thread | None = None
         self.failure = ""
         self.progress: Callable[[str], None] = lambda _text: None
@@ -108,10 +110,23 @@ class PortalCatalogue:
         """True if every question has an answer."""
         return len(self._told) == len(self._questions)
 
-    @property
-    def fetched_ns(self) -> int:
-        """When the oldest of the answers was given, ns since the epoch; 0 while one is missing."""
-        return min(told.fetched_ns for told in self._told.values()) if self.is_complete else 0
+    def notes(self) -> dict[str, Any]:
+        """How the answers are, for people.
+
+        Returns:
+            ``runs``; ``asked_ns``, when the portal was asked for the oldest answer, ns since the epoch, 0
+            while one is missing; ``left_out``, how many records cannot be shown, by reason; ``message``.
+        """
+        answers = list(self._told.values())
+        left_out: Counter[str] = Counter()
+        for told in answers:
+            left_out.update({reason: count for reason, (count, _example) in told.about["left_out"].items()})
+        return {
+            "runs": sum(len(told.runs) for told in answers),
+            "asked_ns": min(told.fetched_ns for told in answers) if self.is_complete else 0,
+            "left_out": dict(left_out),
+            "message": self.failure,
+        }
 
     def load(self) -> None:
         """Have an answer to every question: the stored one, or else the portal's.
@@ -144,29 +159,34 @@ class PortalCatalogue:
             )
             self._keeper.start()
 
-    def refresh(self) -> None:
-        """Ask again soon, however young the answers are."""
-        self._due.set()
+    def refresh(self, changed: Callable[[], None]) -> None:
+        """Ask again, however young the answers are; without an answer the old ones stay.
+
+        Args:
+            changed: Called after the portal has told something else than before.
+        """
+        if not self._offline:
+            for question in self._questions:
+                self._ask_again(question, changed)
 
     def close(self) -> None:
         """Ask no more. Idempotent."""
         self._stop.set()
-        self._due.set()
         if self._keeper is not None:
-            self._keeper.join()
+            self._keeper.join(_CLOSE_LIMIT_S)  # it may wait for a portal that says nothing
 
     def _keep(self, changed: Callable[[], None]) -> None:
         failures, next_s = 0, 0.0
         while not self._stop.is_set():
-            is_wanted = self._due.wait(min(_LOOK_S, max(self._ttl_s, _SOON_S)))
-            self._due.clear()
+            rest_s = _LOOK_S if self.is_complete else _FIRST_LOOK_S
+            self._stop.wait(min(rest_s, max(self._ttl_s, _SOON_S)))
             for question in self._questions:
                 if self._stop.is_set():
                     return
                 self._look_again(question, changed)
-                if is_wanted or (self._is_old(question) and time.monotonic() >= next_s):
+                if self._is_old(question) and time.monotonic() >= next_s:
                     failures = 0 if self._ask_again(question, changed) else failures + 1
-            if failures:
+            if failures and self.is_complete:
                 next_s = time.monotonic() + min(_REST_S * 2.0 ** min(failures, 10), _LONGEST_REST_S)
 
     def _is_old(self, question: Question) -> bool:
@@ -256,6 +276,8 @@ class PortalCatalogue:
                              self._name, error)  # fmt: skip
         told = Told(asked_ns, digest, unpacked(answer.about), {row.run: row for row in rows})
         self._told[question] = told
+        for reason, (count, example) in told.about["left_out"].items():
+            _log.warning("layer %s: left out: %s (%d, such as %s)", self._name, reason, count, example)
         return told
 
     def _note_failure(self, question: Question, error: Transient) -> None:

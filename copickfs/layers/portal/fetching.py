@@ -17,6 +17,7 @@ from copickfs.errors import ConfigError, Transient, Unavailable
 from copickfs.index.portal import RunRow
 from copickfs.layers.portal.asking import Odd, Overwhelmed
 from copickfs.layers.portal.records import about_of, packed, run_records
+from copickfs.layers.portal.tree import Selection, run_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,8 @@ class Fetch:
         self._total = 0
         self._runs: dict[int, dict[str, Any]] = {}
         self._answers: list[RunRow] = []
-        self._odd: dict[int, str] = {}
+        self._odd_runs = 0
+        self._left_out: dict[str, tuple[int, str]] = {}
         self._error: Exception | None = None
 
     def answer(self) -> Answer:
@@ -116,7 +118,7 @@ class Fetch:
         self._total = len(self._runs)
         self._progress(0, self._total)
         self._work_together()
-        about["odd"] = {str(run): reason for run, reason in sorted(self._odd.items())}
+        about["left_out"] = dict(sorted(self._left_out.items()))
         return Answer(packed(about), sorted(self._answers))
 
     def _all_runs(self) -> list[dict[str, Any]]:
@@ -197,7 +199,7 @@ class Fetch:
             found = []
         with self._lock:
             self._answers += found
-            done = len(self._answers) + len(self._odd)
+            done = len(self._answers) + self._odd_runs
         self._progress(done, self._total)
 
     def _records(self, batch: list[int]) -> list[RunRow]:
@@ -212,16 +214,25 @@ class Fetch:
             shapes=find("AnnotationShape", (f"annotation.{_RUN}", batch)),
             files=find("AnnotationFile", (f"annotation_shape.annotation.{_RUN}", batch)),
         )
+        for record in records:
+            run_tree(record, Selection(), self._note)
         return [
             RunRow(record["id"], record["dataset_id"], record.get("name") or "", packed(record))
             for record in records
         ]
 
     def _leave_out(self, run: int, error: Odd) -> None:
+        self._note(f"a run that the portal cannot tell of: {error}", f"run {run}")
         with self._lock:
-            self._odd[run] = str(error)
-            if len(self._odd) > max(_FEW_ODD, _OF_RUNS * self._total):
+            self._odd_runs += 1
+            if self._odd_runs > max(_FEW_ODD, _OF_RUNS * self._total):
                 raise Unavailable(str(error))
+
+    def _note(self, reason: str, subject: str) -> None:
+        """One more record that cannot be shown; the one with the least name is the example."""
+        with self._lock:
+            count, example = self._left_out.get(reason, (0, subject))
+            self._left_out[reason] = (count + 1, min(example, subject))
 
     def _insist(self, ask: Callable[[], Any], *, is_one: bool = True) -> Any:
         """Ask again what failed for a moment; a batch that is too large is the caller's to halve."""

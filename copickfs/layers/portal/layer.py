@@ -92,10 +92,10 @@ class PortalLayer(FsspecLayer):
         super().close()
 
     def refresh(self) -> None:
-        """See `Layer.refresh`. The portal is asked behind; what it has told goes on to be the answer."""
+        """See `Layer.refresh`. The portal is asked; without an answer, what it has told before stays."""
         self._portal_fetcher.forget()
         super().refresh()
-        self.catalogue.refresh()
+        self.catalogue.refresh(self._changed)
 
     def location(self, path: str) -> str:
         """See `Layer.location`: the address of what is in the bucket, else the portal's."""
@@ -113,6 +113,10 @@ class PortalLayer(FsspecLayer):
         if self.catalogue.failure and health.state == "ok":
             return health._replace(message=self.catalogue.failure)
         return health
+
+    def notes(self) -> Mapping[str, Any]:
+        """See `Layer.notes`."""
+        return {"portal": {**self.catalogue.notes(), "withdrawn": self._portal_fetcher.left_out}}
 
     def described(self, path: str) -> Mapping[str, str]:
         """See `Layer.described`."""

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import fnmatch
-import logging
 import threading
 from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from copickfs.errors import NotADirectory, NotFound, Unavailable
 from copickfs.layers.portal import naming
 from copickfs.layers.portal.nodes import Folder, Link, Node, Store
 from copickfs.layers.portal.records import unpacked
+from copickfs.layers.portal.telling import time_ns
 from copickfs.layers.portal.tree import RunTree, Selection, run_tree
 
 if TYPE_CHECKING:
@@ -28,13 +28,10 @@ if TYPE_CHECKING:
     from copickfs.index.portal import RunRow
     from copickfs.layers.portal.catalogue import PortalCatalogue, Told
 
-_log = logging.getLogger(__name__)
-
 BY_NAME = "ByName"
 VIEWS = "Views"
 
 _TREES = 512
-_EMPTY = Folder()
 
 
 class PortalProject:
@@ -64,7 +61,6 @@ class PortalProject:
         self._lock = threading.Lock()
         self._trees: OrderedDict[int, RunTree] = OrderedDict()
         self._top: _Top | None = None
-        self._odd: defaultdict[str, set[str]] = defaultdict(set)
 
     def node_at(self, path: str) -> tuple[Node, str]:
         """What is at a path, and for what is inside of a store the rest of the path, with its slash.
@@ -125,7 +121,7 @@ class PortalProject:
             message = f"layer {self._name}: what is stored of run {run} is damaged"
             raise Unavailable(f"{message}: {error}") from None
         record["dataset_title"] = top.titles.get(record.get("dataset_id"))
-        tree = run_tree(record, self._selection, self._report)
+        tree = run_tree(record, self._selection, _unreported)
         with self._lock:
             if self._top is top:
                 self._trees[run] = tree
@@ -133,16 +129,9 @@ class PortalProject:
                     self._trees.popitem(last=False)
         return tree
 
-    def _report(self, reason: str, subject: str) -> None:
-        """Warn of what is left out: the first for each reason, then the tenth, the hundredth, ..."""
-        with self._lock:
-            subjects = self._odd[reason]
-            if subject in subjects:  # a tree is made again when it was not looked at for long
-                return
-            subjects.add(subject)
-            count = len(subjects)
-        if str(count).strip("0") == "1":
-            _log.warning("layer %s: left out: %s: %s (%d so far)", self._name, reason, subject, count)
+
+def _unreported(_reason: str, _subject: str) -> None:
+    """They were told when the portal was asked."""
 
 
 class _Top:
@@ -157,29 +146,25 @@ class _Top:
     def __init__(self, answers: Sequence[Told], shows: Callable[[RunRow], bool]) -> None:
         self.rows: dict[int, RunRow] = {}
         self.titles: dict[Any, str] = {}
+        times: dict[Any, int] = {}
         names: defaultdict[int, dict[int, str]] = defaultdict(dict)
         for told in answers:
             self.titles |= {one["id"]: one.get("title") or "" for one in told.about["datasets"]}
+            times |= {one["id"]: time_ns(one) for one in told.about["datasets"]}
             for row in told.runs.values():
                 if row.run not in self.rows and shows(row):
                     self.rows[row.run] = row
                     names[row.dataset][row.run] = naming.safe_name(row.name, str(row.run))
-        self.root = Folder()
-        self.root.children.update(
-            {
-                RUNS_DIRECTORY: _folder({str(run): _EMPTY for run in self.rows}),
-                BY_NAME: _folder({str(dataset): _links(found) for dataset, found in names.items()}),
-                VIEWS: _folder({str(run): _EMPTY for run in self.rows}),
-            }
-        )
+        last_ns = max(times.values(), default=0)
+        runs = {str(run): Folder(mtime_ns=times.get(row.dataset, 0)) for run, row in self.rows.items()}
+        by_name = {str(dataset): _links(found, times.get(dataset, 0)) for dataset, found in names.items()}
+        tops = {RUNS_DIRECTORY: runs, BY_NAME: by_name, VIEWS: runs}
+        self.root = Folder({name: Folder(dict(inner), mtime_ns=last_ns) for name, inner in tops.items()})
 
 
-def _links(names: dict[int, str]) -> Folder:
-    told_apart = naming.told_apart(names)
-    return _folder({name: Link(f"../../{RUNS_DIRECTORY}/{run}") for run, name in told_apart.items()})
-
-
-def _folder(children: dict[str, Node]) -> Folder:
-    folder = Folder()
-    folder.children.update(children)
-    return folder
+def _links(names: dict[int, str], mtime_ns: int) -> Folder:
+    links: dict[str, Node] = {
+        name: Link(f"../../{RUNS_DIRECTORY}/{run}", mtime_ns=mtime_ns)
+        for run, name in naming.told_apart(names).items()
+    }
+    return Folder(links, mtime_ns=mtime_ns)
