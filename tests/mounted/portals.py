@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.mounted.test_copick import content, entities_of_run
+from tests.mounted.test_copick import entities_of_run
 from tests.portal.copick_root import PICKABLE
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from copickfs.errors import ConfigError, NotFound, Stale, Unavailable
+from copickfs.errors import AccessDenied, ConfigError, NotFound, Stale, Unavailable
 from copickfs.index import Database, open_database
 from copickfs.model import ByteRange
 from tests.portal import contents, layers, oddities
 from tests.portal.local import LocalPortal
 from tests.sandbox import wait_until
+from tests.storeserver import StoreServer, reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +80,7 @@ def test_the_portal_is_asked_once_for_each_class_and_then_never(
     try:
         with layers.connected(shared, database) as layer:
             assert layers.walked(layer) == paths
-            assert layer.health().state == "ok"
+            assert layer.health().state != "down"
     finally:
         shared.server.start()
     assert not shared.files.counts()
@@ -143,9 +144,10 @@ def test_objects_have_the_names_of_the_configuration(shared: LocalPortal) -> Non
 def test_two_layers_of_one_index_show_what_each_of_them_chooses(
     shared: LocalPortal, database: Database
 ) -> None:
-    with layers.connected(shared, database) as whole, layers.connected(
-        shared, database, run_names=["TS_001"], object_identifiers=["GO:0016020"]
-    ) as part:
+    with (
+        layers.connected(shared, database) as whole,
+        layers.connected(shared, database, run_names=["TS_001"], object_identifiers=["GO:0016020"]) as part,
+    ):
         assert len(layers.names(whole, "ExperimentRuns")) == 3
         assert len(layers.names(part, "ExperimentRuns")) == 1
         assert "Picks" in layers.names(whole, run_of(shared))
@@ -198,25 +200,37 @@ def test_what_the_portal_does_not_have_is_a_users_mistake(
 
 
 def test_an_address_that_is_no_portal_is_a_users_mistake(shared: LocalPortal) -> None:
-    for url in (f"{shared.files.https}/nothing", f"http://127.0.0.1:{shared.files.port}/graphql"):
-        with pytest.raises(ConfigError, match="graphql_url") as caught, layers.connected(
-            shared, graphql_url=url
-        ):
-            pass
+    page = b"<!DOCTYPE html>\n<html>\n<p>Log in</p></html>\n"
+    for answer in (reply("404 Not Found", page), reply("200 OK", page, "Content-Type: text/html\r\n")):
+        with StoreServer(lambda *_, answer=answer: answer) as server:
+            url = f"http://127.0.0.1:{server.port}/graphql"
+            with (
+                pytest.raises(ConfigError, match="graphql_url") as caught,
+                layers.connected(shared, graphql_url=url),
+            ):
+                pass
         assert caught.value.key == "graphql_url"
         assert "\n" not in str(caught.value)
+        assert len(server.requests) == 1
 
 
 def test_what_the_bucket_refuses_or_lacks_is_left_out_by_name(
     portal: LocalPortal, caplog: pytest.LogCaptureFixture
 ) -> None:
     with layers.connected(portal) as layer:
-        first, second = (f"{run_of(portal)}/Picks/{n}" for n in layers.names(layer, f"{run_of(portal)}/Picks"))
-        store = f"{run_of(portal)}/VoxelSpacing13.480/wbp-raw-ctfdeconv.zarr"
+        first, second = (
+            f"{run_of(portal)}/Picks/{n}" for n in layers.names(layer, f"{run_of(portal)}/Picks")
+        )
+        spacing = f"{run_of(portal)}/VoxelSpacing13.480"
+        store, other = (f"{spacing}/{name}" for name in layers.names(layer, spacing))
         keys = [portal.records.key(file_row(portal, path)["s3Path"]) for path in (first, second)]
         tomogram = layer.location(store).partition(f"{portal.files.bucket}/")[2]
         portal.files.remove(keys[0])
-        portal.files.withheld = (keys[1], tomogram + "/", tomogram)
+        portal.files.remove(tomogram)
+        refused = layer.location(other).partition(f"{portal.files.bucket}/")[2]
+        portal.files.withheld = (keys[1], refused)
+        with pytest.raises(AccessDenied):
+            layers.read(layer, f"{other}/0/0/0/0")
         for path in (first, second, store):
             with pytest.raises(NotFound):
                 layer.stat(path) if path != store else layer.scan(path)
@@ -224,12 +238,12 @@ def test_what_the_bucket_refuses_or_lacks_is_left_out_by_name(
         assert len(messages) == 3
         for message, key in zip(messages, (*keys, tomogram), strict=True):
             assert key in message
-        layer.refresh()
-        assert "Picks" in layers.names(layer, run_of(portal))
-        assert layers.names(layer, f"{run_of(portal)}/VoxelSpacing13.480")
+        assert layers.names(layer, f"{run_of(portal)}/Picks") == []
+        assert layers.names(layer, spacing) == [other.rpartition("/")[2]]
         portal.files.withheld = ()
         layer.refresh()
         assert layers.read(layer, second)
+        assert layers.read(layer, f"{other}/0/0/0/0")
 
 
 def test_points_that_cannot_be_read_are_left_out_and_stay_in_the_views(
@@ -301,7 +315,6 @@ def test_a_refresh_that_fails_leaves_all_as_it_was(
         asked_again(layer, lambda: layer.catalogue.failure)
         assert layers.walked(layer) == before
         assert "out of reach" in layer.health().message
-        layer.catalogue.refresh()
         portal.server.start()
         asked_again(layer, lambda: not layer.catalogue.failure)
     (message,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
@@ -317,9 +330,7 @@ def test_two_datasets_are_one_tree(portal: LocalPortal, database: Database) -> N
         assert layers.names(layer, "ByName/10001") == ["TS_001"]
 
 
-def test_a_layer_whose_portal_is_gone_comes_by_itself(
-    portal: LocalPortal, database: Database
-) -> None:
+def test_a_layer_whose_portal_is_gone_comes_by_itself(portal: LocalPortal, database: Database) -> None:
     portal.records.fill(portal.records.dataset(10_001), 1)
     portal.server.stop()
     layer = layers.made(portal, database, dataset_ids=[10_000, 10_001])
@@ -328,18 +339,19 @@ def test_a_layer_whose_portal_is_gone_comes_by_itself(
             layer.connect()
         with pytest.raises(Unavailable, match="layer portal"):
             layer.scan("ExperimentRuns")
-        assert layer.health().state != "ok"
+        assert layer.health().state == "down"
         portal.server.start()
         asked_again(layer, lambda: layer.catalogue.is_complete)
         assert len(layers.names(layer, "ExperimentRuns")) == 3
-        assert layer.health().state == "ok"
+        assert layer.health().state != "down"
     finally:
         layer.close()
 
 
 def test_offline_is_what_is_stored(shared: LocalPortal, database: Database) -> None:
-    with pytest.raises(Unavailable, match="nothing is stored"), layers.connected(
-        shared, database, offline=True
+    with (
+        pytest.raises(Unavailable, match="nothing is stored"),
+        layers.connected(shared, database, offline=True),
     ):
         pass
     with layers.connected(shared, database) as layer:

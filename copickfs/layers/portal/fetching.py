@@ -217,7 +217,7 @@ class Fetch:
         for record in records:
             run_tree(record, Selection(), self._note)
         return [
-            RunRow(record["id"], record["dataset_id"], record.get("name") or "", packed(record))
+            RunRow(record["id"], record["dataset_id"], _sound(record.get("name")), packed(record))
             for record in records
         ]
 
@@ -249,6 +249,11 @@ class Fetch:
             if self._stop.wait(rest_s):
                 break
         raise Unavailable("the layer is closed")
+
+
+def _sound(name: str | None) -> str:
+    """A name without halves of characters, which JSON can have and no file."""
+    return (name or "").encode(errors="replace").decode()
 
 
 def age_s(fetched_ns: int) -> float:
