@@ -91,6 +91,8 @@ class Layer(Protocol):
         """The complete listing of one directory, in no particular order.
 
         Files whose length costs a request of their own may be `UNSIZED` in it; for `stat` they are not.
+        Whatever else an entry tells, but for its blocks, is what `stat` tells; an unsized one has an
+        `Entry.inode` or an `Entry.etag`, so that it stays the same file when its length becomes known.
         """
         ...
 
@@ -111,11 +113,19 @@ class Layer(Protocol):
         ...
 
     def described(self, path: str) -> Mapping[str, str]:
-        """What the source tells people of ``path``, by short names; shown as ``user.copickfs.<name>``."""
+        """What the source tells people of ``path``, from memory; shown as ``user.copickfs.<name>``.
+
+        Names have a dot, like ``portal.run_name``: those without one are copickfs's own.
+        """
         ...
 
     def known_of(self, path: str) -> Mapping[str, Any] | None:
-        """What the source tells of an entity, as in `EntityRecord.detail`; None: its contents tell more."""
+        """What the source tells of an entity, from memory; None: its contents tell more.
+
+        A JSON object as in `EntityRecord.detail`. What is below ``portal`` is searched in like names;
+        its ``run_name`` is the name that people know a run by. Called for every entity of every
+        listing that the index looks at.
+        """
         ...
 
     def stat_nowait(self, path: str) -> Entry:

@@ -111,16 +111,22 @@ class LayerManager:
             try:
                 layer.connect()
             except ConfigError as error:
-                if error.key is not None:
-                    raise
-                file, key = self.config.where(name, "root")
-                raise ConfigError(str(error), file=file, key=key) from None
+                raise self._placed(error, name) from None
             except Transient as error:
                 if not tolerate_outages:
                     raise
                 _log.info("layer %s is out of reach: %s", name, error)
                 absent.append((layer, error))
         return absent
+
+    def _placed(self, error: ConfigError, name: str) -> ConfigError:
+        """What a layer says of its configuration, with the file, and the key as it is in the file."""
+        fields = type(self.configs[name]).model_fields
+        if error.file is not None or not (error.key is None or error.key in fields):
+            return error
+        message = str(error) if error.key is None else str(error).removeprefix(f"{error.key}: ")
+        file, key = self.config.where(name, error.key or ("root" if "root" in fields else ""))
+        return ConfigError(message, file=file, key=key)
 
     def refresh_all(self) -> None:
         """Forget what is remembered of every source."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from copickfs import LayerManager
+from copickfs import LayerManager, MemoryLayer
 from copickfs.config import parse
 from copickfs.errors import ConfigError, NotFound
 from copickfs.layers.kinds import BuildContext
@@ -59,6 +59,7 @@ def test_among_equal_priorities_the_order_of_layers_decides(tmp_path: Path) -> N
     assert [layer.name for layer in LayerManager(config).get_layers_by_priority()] == ["b", "a"]
 
 
+@pytest.mark.parametrize("is_layer", [True, False])
 def test_the_cache_is_a_layer_without_a_part_of_the_tree(tmp_path: Path, is_layer: bool) -> None:
     document = stack(tmp_path, disk={})
     section = {"config_type": "cache", "root": str(tmp_path / "cache"), "layer_name": "kept"}
@@ -261,3 +262,34 @@ def test_importing_copickfs_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+class Refusing(MemoryLayer):
+    """A layer that does not like a key of its configuration."""
+
+    def __init__(self, name: str, key: str | None) -> None:
+        super().__init__(name)
+        self.key = key
+
+    def connect(self) -> None:
+        raise ConfigError("there is no such thing", key=self.key)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("dataset_ids", "c.json: layer_configs.p.dataset_ids: there is no such thing"),
+        (None, "c.json: layer_configs.p: there is no such thing"),
+        ("layer_configs.other.root", "layer_configs.other.root: there is no such thing"),
+    ],
+)
+def test_what_a_layer_says_of_its_configuration_is_told_with_the_file(
+    tmp_path: Path, key: str | None, shown: str
+) -> None:
+    portal = {"config_type": "cryoet_data_portal", "dataset_ids": [1]}
+    config = parse(stack(tmp_path, p=portal), base_directory=tmp_path, file="c.json")
+    with contextlib.closing(LayerManager(config)) as manager:
+        manager.layers["p"] = Refusing("p", key)
+        with pytest.raises(ConfigError) as caught:
+            manager.connect_layers()
+    assert str(caught.value) == shown

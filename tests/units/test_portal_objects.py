@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from copickfs.config.project import ObjectConfig
-from copickfs.layers.portal.objects import objects_from
+from copickfs.layers.portal.objects import objects_from, pickable_objects, told_of_objects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +83,25 @@ def test_the_order_is_that_of_the_identifiers_whatever_the_portal_answers_first(
         random.Random(seed).shuffle(annotations)
         random.Random(seed).shuffle(shapes)
         assert objects_from(annotations, shapes) == expected
+
+
+def test_colours_are_those_of_copick_for_any_number_of_objects() -> None:
+    import distinctipy
+
+    def colors(number: int) -> list[list[int]]:
+        annotations = [{"id": each, "object_id": f"GO:{each}"} for each in range(number)]
+        return [each["color"] for each in objects_from(annotations, [])]
+
+    more = [[*(int(part * 255) for part in color), 255] for color in distinctipy.get_colors(49, rng=42)]
+    assert colors(49) == more
+    for number in (1, 2, 47, 48):
+        assert colors(number) == more[:number]
+
+
+def test_what_is_told_in_parts_is_put_together() -> None:
+    parts = [told_of_objects([each], SHAPES) for each in ANNOTATIONS]
+    for order in (parts, parts[::-1]):
+        assert pickable_objects(told for part in order for told in part) == objects_from(ANNOTATIONS, SHAPES)
 
 
 def test_odd_records_make_no_objects_or_ones_that_copick_accepts() -> None:

@@ -42,12 +42,13 @@ class PortalClient:
 
     Attributes:
         questions: How many were asked.
+        timeout_s: As given.
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self.url = url
         self.questions = 0
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._redact = Redactor(url, {})
         self._lock = threading.Lock()
         self._client: Any = None
@@ -105,7 +106,7 @@ class PortalClient:
         """The client; made once, for it parses a schema."""
         with self._lock:
             if self._client is None:
-                self._client = _client_class()(self.url, self._timeout_s)
+                self._client = _client_class()(self.url, self.timeout_s)
             return self._client
 
     def _meaning(self, error: Exception) -> Exception:

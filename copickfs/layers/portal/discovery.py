@@ -1,4 +1,4 @@
-"""What is asked of a portal for a configuration, and what is in its datasets; there need be no layer yet."""
+"""What is asked of a portal for a configuration, and what its datasets are of."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from copickfs.index.portal import PortalTable
 from copickfs.layers.portal.asking import PUBLIC_URL, PortalClient
 from copickfs.layers.portal.catalogue import PortalCatalogue
 from copickfs.layers.portal.fetching import Question
-from copickfs.layers.portal.objects import objects_from
-from copickfs.layers.portal.records import unpacked
+from copickfs.layers.portal.objects import pickable_objects
 from copickfs.layers.sources.redaction import shown_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from copickfs.index import Database
 
 
@@ -46,31 +43,16 @@ def catalogue_of(config: Any, database: Database | None, *, offline: bool = Fals
     )
 
 
-def objects_of(
-    config: Any,
-    database: Database | None,
-    *,
-    offline: bool = False,
-    progress: Callable[[str], None] = lambda _text: None,
-) -> list[dict[str, Any]]:
-    """Entries of ``pickable_objects`` for a `PortalConfig`: all objects that are annotated in its datasets.
+def objects_of(config: Any, catalogue: PortalCatalogue) -> list[dict[str, Any]]:
+    """Entries of ``pickable_objects`` for a `PortalConfig`: the objects that are annotated in its datasets.
 
     Raises:
-        ConfigError: There is no such portal, dataset or run.
-        Transient: The portal is out of reach, and nothing is stored.
+        Unavailable: The portal has told nothing yet.
     """
-    catalogue = catalogue_of(config, database, offline=offline)
-    catalogue.progress = progress
-    catalogue.load()
-    annotations = [
-        annotation
+    wanted = set(config.object_identifiers)
+    return pickable_objects(
+        each
         for told in catalogue.answers()
-        for row in told.runs.values()
-        for annotation in unpacked(row.record)["annotations"]
-    ]
-    shapes = [
-        {**shape, "annotation_id": annotation["id"]}
-        for annotation in annotations
-        for shape in annotation["shapes"]
-    ]
-    return objects_from(annotations, shapes)
+        for each in told.about["objects"]
+        if not wanted or each["object_id"] in wanted
+    )

@@ -13,7 +13,7 @@ from copickfs.errors import LayerError, Transient
 from copickfs.index.listings import ListingStore
 from copickfs.layers.identity import listing_key
 from copickfs.layers.portal.access import portal_fs_args
-from copickfs.layers.portal.discovery import catalogue_of, portal_url
+from copickfs.layers.portal.discovery import catalogue_of, objects_of, portal_url
 from copickfs.layers.portal.fetcher import PortalFetcher
 from copickfs.layers.portal.project import PortalProject
 from copickfs.layers.portal.tree import Selection
@@ -119,6 +119,10 @@ class PortalLayer(FsspecLayer):
     def notes(self) -> Mapping[str, Any]:
         """See `Layer.notes`."""
         return {"portal": {**self.catalogue.notes(), "withdrawn": self._portal_fetcher.left_out}}
+
+    def pickable_objects(self) -> list[dict[str, Any]]:
+        """The objects of a project that names none; see `copickfs.daemon.objects`."""
+        return objects_of(self.config, self.catalogue)
 
     def described(self, path: str) -> Mapping[str, str]:
         """See `Layer.described`."""
