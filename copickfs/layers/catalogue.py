@@ -197,7 +197,7 @@ class Catalogue:
         change = _Change(path, found, is_new)
         kept = self._memory.find(split(path)[0])
         # First in the archive: what is loaded from it meanwhile is told of the change like what is fetched.
-        self._archive.changed(path, None if kept is None else kept.origin)
+        self._archive.changed(path, None if kept is None else kept.origin, found, is_new=is_new)
         with self._lock:
             if self._loading:
                 self._own.append(change)

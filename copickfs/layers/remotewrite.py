@@ -7,8 +7,8 @@ on; the source has nothing of it before the first `flush`. With ``default`` a ch
 a call returns. With ``cache_and_propagate`` it stands, fsynced, in the journal, and is sent behind.
 
 Listings that an earlier process has left in the index only stand in while the source is out of reach: this
-process asks before it believes one. What is written is taken out of them before it is acknowledged, so
-that they never take it for absent (`copickfs.layers.archive`).
+process asks before it believes one. What is written is added to them before it is acknowledged, so that
+they never take it for absent (`copickfs.layers.archive`).
 
 Modes, owners and times are accepted and forgotten: the sources keep none, or none that this could set
 and read back everywhere. On object stores an empty object keeps a directory that was made.

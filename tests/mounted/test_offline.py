@@ -173,3 +173,24 @@ def test_what_was_used_is_there_and_nobody_is_asked(
     assert (point / UNREAD).read_bytes() == site.objects[UNREAD]
     assert (point / UNLISTED / "ribosome.txt").read_bytes() == b"never listed"
     assert (point / LARGE).read_bytes() == site.objects[LARGE]
+
+
+def test_what_was_written_at_the_root_and_sent_is_there_offline(mount: Mounter, tmp_path: Path) -> None:
+    with ObjectStore() as store:
+        store.fill({"there.txt": b"there"})
+        stack = cached(store, tmp_path, read_only=False)
+        stack |= {"default_write_layer": "lab", "write_strategy": "cache_and_propagate"}
+        config = mount.config_file(stack)
+        point = mount(config)
+        (point / "notes.txt").write_bytes(b"mine")
+        (point / "new").mkdir()
+        (point / "new" / "inner.txt").write_bytes(b"inner")
+        wait_until(lambda: not mount.status(point)["layers"][0]["pending_entries"], what="the sending")
+        written_down(mount, point)
+        mount.umount(point)
+    mount(config, "--offline", mountpoint=point)
+    assert sorted(os.listdir(point)) == sorted(["copick_config.json", "new", "notes.txt", "there.txt"])
+    assert (point / "notes.txt").read_bytes() == b"mine"
+    assert os.listdir(point / "new") == ["inner.txt"]
+    assert (point / "new" / "inner.txt").read_bytes() == b"inner"
+    assert not (point / "absent").exists()
