@@ -132,12 +132,11 @@ class ListingStore:
         with self._database.writing() as connection:
             self._change(connection, directory, listing.fetched_ns, listing)
 
-    def forget(self, directory: str, *, below: bool = True) -> None:
-        """The source says that ``directory`` is not there, or (``below`` is False) does not list it."""
+    def forget(self, directory: str) -> None:
+        """The source says that ``directory`` is not there."""
         with self._database.writing() as connection:
             self._delete(connection, directory)
-            if below:
-                self._delete_below(connection, directory)
+            self._delete_below(connection, directory)
 
     def forget_all(self) -> None:
         """Nothing is known of the source any more."""

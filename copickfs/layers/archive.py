@@ -82,7 +82,8 @@ class ListingArchive:
         kept = _kept(directory, stored)
         age_s = (time.time_ns() - stored.fetched_ns) / 1e9
         kept.fetched_s -= age_s if age_s >= 0 else _UNKNOWN_AGE_S
-        kept.is_trusted = stored.is_trusted and self.is_believed
+        # That a source does not list a directory may be over, and is only known while it cannot be asked.
+        kept.is_trusted = stored.is_trusted and self.is_believed and bool(kept.listings)
         return kept
 
     def save(self, kept: Kept) -> bool:
@@ -93,8 +94,6 @@ class ListingArchive:
         if self._store is None or not kept.asked_ns:
             return False
         listings = dict(kept.listings)
-        if not listings:  # the source does not list it, which other credentials may change
-            return self._write(partial(self._store.forget, kept.origin, below=False))
         with self._lock:
             if self._is_closed or self._saves >= _MANY_SAVES:
                 return False

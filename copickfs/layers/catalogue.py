@@ -110,7 +110,7 @@ class Catalogue:
         try:
             listing = self.listing(directory, wait=wait, ahead=ahead)
         except AccessDenied:
-            return self._loose.found(path, wait=wait)
+            return self._loose.found(path, wait=wait, archived=self._archive.is_believed)
         found = listing.get(name)
         if found is not None:
             return found
