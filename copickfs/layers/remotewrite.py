@@ -36,7 +36,7 @@ from copickfs.errors import (
 from copickfs.layers.backlog import Backlog
 from copickfs.layers.changes import Changes
 from copickfs.layers.draft import RemoteWritableFile, new_entry
-from copickfs.layers.identity import journal_name
+from copickfs.layers.identity import journal_name, shown_place
 from copickfs.layers.journal import Journal
 from copickfs.layers.journalplace import default_journal_directory
 from copickfs.layers.journalrecord import MKDIR, RENAME, RMDIR, UNLINK, Record
@@ -89,7 +89,9 @@ class WritableFsspecLayer(FsspecLayer):
         self._propagate = propagate
         self._settle_s = options.get("timeout_s", 20.0)
         place = Path(journal_directory) if journal_directory is not None else default_journal_directory()
-        self._journal = Journal(name, place / journal_name(root_url, options.get("fs_args") or {}))
+        fs_args = options.get("fs_args") or {}
+        root = shown_place(root_url, fs_args)
+        self._journal = Journal(name, place / journal_name(root_url, fs_args), root)
         self._backlog = Backlog(name, self._journal)
         self._shown = PendingView(self, self._backlog, self._journal)
         # What was written here and sent behind is read again here, most of all.
