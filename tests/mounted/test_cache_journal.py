@@ -103,9 +103,14 @@ def test_what_waits_is_sent_whatever_becomes_of_the_cache(
         mount(changed, "-o", "degraded", mountpoint=point)
         assert pending(mount, point) == len(DATA)
         assert {path: (point / path).read_bytes() for path in DATA} == DATA
+        if "cache_config" in changed:
+            shutil.rmtree(changed["cache_config"]["root"])  # under the mount
+            assert pending(mount, point) == len(DATA)
+            assert {path: (point / path).read_bytes() for path in DATA} == DATA
         mount.umount(point)
     store.start()
     mount(other, mountpoint=point)
+    shutil.rmtree(tmp_path / "other")
     assert copickfs("flush", point, "--timeout", "30", check=True)
     assert sent(store) == DATA
     mount.umount(point)
