@@ -17,7 +17,7 @@ from copickfs.model import Pending
 from copickfs.paths import split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from copickfs.layers.journal import Journal
     from copickfs.layers.overlay import Place
@@ -43,7 +43,7 @@ class _Waiting:
 
 
 class Backlog:
-    """Thread-safe. Only `append` and `finished` write to disk.
+    """Thread-safe. Only `append`, `append_seen` and `finished` write to disk.
 
     Args:
         name: Name of the layer, for messages.
@@ -60,6 +60,7 @@ class Backlog:
         self._landed: OrderedDict[str, Version] = OrderedDict()
         self._pause_until_s = 0.0
         self._is_closed = False
+        self._moves = 0
         self.turn = 0
         """Counts the changes of what is shown."""
 
@@ -76,30 +77,50 @@ class Backlog:
             self._is_closed = True
             self._changed.notify_all()
 
-    def append(self, record: Record, data: str | None = None, *, held: bool = False) -> Record:
+    def append(self, record: Record, *, held: bool = False) -> Record:
         """Store a change, which is shown from now on; raises what the disk says.
 
         Args:
             record: The change.
-            data: The contents, for a put; see `Journal.append`.
             held: It belongs to the caller at once, as if it were taken.
         """
-        if data is not None:
-            record = dataclasses.replace(record, digest=digest_of_file(data))
-            sync_file(data)
         with self._appending:
-            superseded = self._superseded(record)
-            if superseded is not None:
-                record = _accepting(record, superseded.accepted)
-            landed = self._landed.get(record.paths[-1])  # perhaps after the caller had looked
-            if landed is not None:
-                record = _accepting(record, (landed,))
-            record = self._journal.append(record, data)
-            with self._changed:
-                self._add(record, is_untried=not held, is_running=held)
-                if superseded is not None and self._waiting[superseded.number].is_untried:
-                    self._drop(superseded)
-                self._changed.notify_all()
+            return self._appended(record, held=held)
+
+    def append_seen(self, look: Callable[[], Record], data: str | None = None) -> Record:
+        """The same with a change that tells which versions it may replace.
+
+        They are those that were seen: when a directory comes to another name meanwhile, of whose contents
+        that makes new versions, the caller has to look again.
+
+        Args:
+            look: Makes the change, as things are now.
+            data: The contents, for a put; see `Journal.append`.
+        """
+        digest = ""
+        if data is not None:
+            digest = digest_of_file(data)
+            sync_file(data)
+        while True:
+            moves = self._moves
+            record = dataclasses.replace(look(), digest=digest)
+            with self._appending:
+                if moves == self._moves:
+                    return self._appended(record, data)
+
+    def _appended(self, record: Record, data: str | None = None, *, held: bool = False) -> Record:
+        superseded = self._superseded(record)
+        if superseded is not None:
+            record = _accepting(record, superseded.accepted)
+        landed = self._landed.get(record.paths[-1])  # perhaps after the caller had looked
+        if landed is not None:
+            record = _accepting(record, (landed,))
+        record = self._journal.append(record, data)
+        with self._changed:
+            self._add(record, is_untried=not held, is_running=held)
+            if superseded is not None and self._waiting[superseded.number].is_untried:
+                self._drop(superseded)
+            self._changed.notify_all()
         return record
 
     def place(self, path: str) -> Place:
@@ -162,6 +183,7 @@ class Backlog:
                 return unknown
             for path, version in landed.items():
                 self._tell_later(record, path, version)
+            self._moves += bool(moved)
             self._drop(record)
             self._pause_until_s = 0.0
             self._changed.notify_all()

@@ -200,7 +200,7 @@ class WritableFsspecLayer(FsspecLayer):
     def mkdir(self, path: str, mode: int, owner: Owner) -> Entry:
         """See `WritableLayer.mkdir`."""
         self._require_absent(path)
-        self._change(Record(0, MKDIR, path), lambda: self._changes.mkdir(path))
+        self._change(lambda: Record(0, MKDIR, path), lambda: self._changes.mkdir(path))
         return self.stat(path)
 
     def mknod(self, path: str, mode: int, device: int, owner: Owner) -> Entry:
@@ -231,8 +231,11 @@ class WritableFsspecLayer(FsspecLayer):
         self._shown.move_drafts(path, None)
         if is_only_here:
             return
-        record = Record(0, UNLINK, path, accepted=self._shown.versions(path))
-        self._change(record, lambda: self._changes.unlink(path))
+
+        def seen() -> Record:
+            return Record(0, UNLINK, path, accepted=self._shown.versions(path))
+
+        self._change(seen, lambda: self._changes.unlink(path))
 
     def rmdir(self, path: str) -> None:
         """See `WritableLayer.rmdir`."""
@@ -240,7 +243,7 @@ class WritableFsspecLayer(FsspecLayer):
             raise NotADirectory(path)
         if self.scan(path):
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
-        self._change(Record(0, RMDIR, path), lambda: self._changes.rmdir(path))
+        self._change(lambda: Record(0, RMDIR, path), lambda: self._changes.rmdir(path))
 
     def rename(self, path: str, new_path: str, *, replace: bool = True) -> None:
         """See `WritableLayer.rename`."""
@@ -250,11 +253,14 @@ class WritableFsspecLayer(FsspecLayer):
         for draft in self._shown.drafts_below(path):
             self._publishing.publish(draft)
         self._shown.move_drafts(new_path, None)
-        record = Record(0, RENAME, path, new_path, accepted=self._shown.versions(new_path))
+
+        def seen() -> Record:
+            return Record(0, RENAME, path, new_path, accepted=self._shown.versions(new_path))
+
         if self._propagate or not self._connection.writing_kind().forgets_directories:
-            self._change(record, lambda: self._renamed(path, new_path))
+            self._change(seen, lambda: self._renamed(path, new_path))
         else:
-            self._move(record)
+            self._move(seen())
         self._move_drafts(path, new_path)
 
     def exchange(self, path: str, other_path: str) -> None:
@@ -289,11 +295,11 @@ class WritableFsspecLayer(FsspecLayer):
             return False
         return False
 
-    def _change(self, record: Record, operation: Callable[[], object]) -> None:
+    def _change(self, seen: Callable[[], Record], operation: Callable[[], object]) -> None:
         if self._propagate:
-            self._backlog.append(record)
+            self._backlog.append_seen(seen)
         else:
-            self._backlog.settle(record.paths, self._settle_s)
+            self._backlog.settle(seen().paths, self._settle_s)
             operation()
 
     def _move(self, record: Record) -> None:
