@@ -11,7 +11,7 @@ from copickfs.fetching.unlisted import entries_of
 from copickfs.paths import store_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Executor
 
     from copickfs.model import Entry
@@ -77,6 +77,24 @@ class Looking:
         if not entries:
             self.skip(directory, error)
         return entries
+
+    def entry(self, path: str) -> Entry | None:
+        """What a path is; None if it is not there, or cannot be looked at."""
+        if self.stop.is_set():
+            return None
+        try:
+            return self.view.lookup(path).entry
+        except (NotFound, NotADirectory):
+            return None
+        except (Transient, LayerError, OSError) as error:
+            self.skip(path, error)
+            return None
+
+    def each_entry(self, wanted: Sequence[str]) -> Iterator[tuple[str, Entry]]:
+        """Those of some paths that are there, with what they are, in the order in which they were given."""
+        for path, entry in zip(wanted, self._pool.map(self.entry, wanted), strict=True):
+            if entry is not None:
+                yield path, entry
 
     def skip(self, path: str, error: Exception) -> None:
         """``path`` could not be read."""
