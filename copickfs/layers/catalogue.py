@@ -87,6 +87,7 @@ class Catalogue:
         self._kept_since_s: float | None = None
         self._loading = 0
         self._doubts = 0
+        self._upheavals = 0
         self.on_use: Callable[[str], None] | None = None
         self._own: list[_Change] = []
 
@@ -216,6 +217,7 @@ class Catalogue:
             self._archive.distrust(directory)
         with self._lock:
             self._doubts += 1  # what is being loaded from the archive is not believed either
+            self._upheavals += directory is None  # nor is what is being fetched
             self._memory.distrust(directory)
         self._loose.distrust(path)
         self._announce(path or "")
@@ -341,11 +343,14 @@ class Catalogue:
         if landed is not None and landed.origin == origin and self._is_young(landed):
             return landed
         with self._loads() as start:
+            upheavals = self._upheavals
             try:
                 kept = self._lister.fetched(origin)
             except (NotFound, NotADirectory):
                 self._check_above(origin)
                 raise
+            with self._lock:
+                kept.is_trusted = kept.is_trusted and upheavals == self._upheavals
             self._compare(self._keep(kept, start), kept)
         self._lister.report_again("stale")
         self._save_first(kept)
