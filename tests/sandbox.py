@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from copickfs.daemon.unmount import unmount
+from copickfs.errors import UserError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -141,6 +144,33 @@ class Sandbox:
             shown = " ".join(map(str, arguments))
             pytest.fail(f"copickfs {shown} failed with {done.returncode}:\n{done.stderr}\n{self.log()}")
         return done
+
+    def unmount(self, mountpoint: Path) -> str:
+        """Unmount as ``copickfs umount`` does it; what went wrong, or nothing.
+
+        Without a process of its own where this one is the same user: hundreds of tests end like this.
+        """
+        if self.identity:
+            done = self.run("umount", mountpoint)
+            return done.stderr.strip() if done.returncode else ""
+        try:
+            with self.environment():
+                unmount(mountpoint)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    @contextlib.contextmanager
+    def environment(self) -> Iterator[None]:
+        """The variables of the commands are this process's own."""
+        before = dict(os.environ)
+        os.environ.update(self.env)
+        try:
+            yield
+        finally:
+            for name in self.env.keys() - before.keys():
+                del os.environ[name]
+            os.environ.update(before)
 
     def give_away(self) -> None:
         """Make the user of the commands the owner of all that is in the sandbox."""

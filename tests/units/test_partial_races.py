@@ -30,6 +30,16 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path
 
 
 def test_readers_never_see_an_old_chunk(roots: list[Path]) -> None:
+    read_while_written(roots, turns=10)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_readers_never_see_an_old_chunk_for_long(roots: list[Path]) -> None:
+    read_while_written(roots, turns=400)
+
+
+def read_while_written(roots: list[Path], turns: int) -> None:
     """Chunks are written, completed, removed with their store and made again while others read them."""
     with Stack(roots) as stack:
         wrong: list[str] = []
@@ -50,7 +60,7 @@ def test_readers_never_see_an_old_chunk(roots: list[Path]) -> None:
         readers = [threading.Thread(target=read) for _ in range(3)]
         for reader in readers:
             reader.start()
-        for turn in range(1, 40):
+        for turn in range(1, turns + 1):
             stack.write("R/t.zarr/0/0/3", b"new %d" % turn)
             newest[0] = turn
             stack.writer.materialize("R/t.zarr")
