@@ -30,13 +30,17 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can prepare 
 
 
 def wait_until(condition: Callable[[], Any], limit_s: float = 10.0, what: str = "the condition") -> Any:
-    """Poll until ``condition()`` is true and return its value; fail after ``limit_s``."""
+    """Poll until ``condition()`` is true and return its value; fail after ``limit_s``.
+
+    The last look is begun after that: one that was begun in time may take long, and be of what was before.
+    """
     deadline = time.monotonic() + limit_s
     while True:
+        last = time.monotonic() > deadline
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
+        if last:
             pytest.fail(f"{what} did not come true within {limit_s:g} s")
         time.sleep(0.02)
 
