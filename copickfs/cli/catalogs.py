@@ -148,7 +148,10 @@ def tell_skipped(skipped: Sequence[tuple[str, str]]) -> bool:
 
 def connected(manager: LayerManager) -> None:
     """Connect the layers; of those that are out of reach what is known is told as skipped."""
-    manager.connect_layers(tolerate_outages=True)
+    from copickfs.cli.progress import telling
+
+    with telling() as tell:
+        manager.connect_layers(tolerate_outages=True, progress=tell)
 
 
 def _database(config: Any, database_file: str | None, *, must_index: bool) -> Database | None:
@@ -187,17 +190,31 @@ def configuration_of(target: str) -> tuple[Path, str]:
     return Path(record.configuration), mount
 
 
+def is_offline(mountpoint: str) -> bool:
+    """True for a mount that asks no network; False for no mount, and for one that does not answer."""
+    from copickfs.daemon.questions import ask_index
+
+    if not mountpoint:
+        return False
+    with contextlib.suppress(MountError):
+        return bool(ask_index(mountpoint).get("offline", False))
+    return False
+
+
 def mount_at(target: str) -> str | None:
     """The mount point that is named; None for anything else. Never waits for the mount.
 
     Raises:
         UserError: It is nothing, or a directory, but no mount of copickfs.
     """
+    from copickfs.config.datasets import datasets_named
     from copickfs.daemon.finding import find_mount
     from copickfs.daemon.mounts import mounts_at, resolve
 
     if not target:
         raise UserError("the empty name is neither a configuration file nor a mount point")
+    if datasets_named(target) is not None:
+        return None
     resolved = resolve(target)
     stack = mounts_at(resolved)
     if not (stack and stack[-1].is_copickfs):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from copickfs.cli.command import Command
+from copickfs.cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,17 +25,31 @@ _SERVING = "serving"
 def status(mountpoint: str | None, *, as_json: bool) -> None:
     """Show the mount at MOUNTPOINT, or every mount of this user (of all users for root).
 
-    With MOUNTPOINT the exit status is 0 only if its daemon answers.
+    With MOUNTPOINT the exit status is 0 only if its daemon answers. Changes of this user that wait in a
+    journal, and which no mount sends, are shown in any case.
     """
     from copickfs.daemon.survey import survey, survey_one
+    from copickfs.layers.journalplace import waiting_journals
 
     documents = survey() if mountpoint is None else [survey_one(mountpoint)]
+    journals = waiting_journals()
     if as_json:
-        click.echo(json.dumps({"mounts": documents}, indent=2))
+        waiting = [
+            {
+                "directory": str(each.directory),
+                "root": each.root,
+                "entries": each.entries,
+                "remedy": each.remedy,
+            }
+            for each in journals
+        ]
+        click.echo(json.dumps({"mounts": documents, "journals": waiting}, indent=2))
     elif documents:
         _show(documents)
     else:
         click.echo("nothing is mounted")
+    for each in () if as_json else journals:
+        click.echo(f"not sent: {printable(each.in_words())}")
     if mountpoint is not None and documents[0]["state"] != _SERVING:
         sys.exit(1)
 
@@ -76,6 +91,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
         lines += _cache(document["cache"], document["layers"])
     if "index" in document:
         lines.append(f"index          {_index(document['index'])}")
+    lines += [_portal(layer) for layer in document.get("layers", []) if "portal" in layer]
     if document.get("waiting_reads"):
         lines.append(f"waiting        {document['waiting_reads']} reads")
     if document["remedy"]:
@@ -120,6 +136,21 @@ def _index(index: dict[str, Any]) -> str:
         age_s = max(0.0, time.time() - index["indexed_ns"] / 1e9)
         state = f"{index['entities']} entities, all looked at {duration(age_s)} ago"
     return f"{state} (indexing)" if index["indexing"] else state
+
+
+def _portal(layer: dict[str, Any]) -> str:
+    """What a portal has told."""
+    import time
+
+    from copickfs.cli.table import duration
+
+    portal = layer["portal"]
+    if not portal["asked_ns"]:
+        return f"portal         {layer['name']}: has told nothing yet: {portal['message']}"
+    age_s = max(0.0, time.time() - portal["asked_ns"] / 1e9)
+    told = f"portal         {layer['name']}: {portal['runs']} runs, as told {duration(age_s)} ago"
+    left_out = sum(portal["left_out"].values()) + portal["withdrawn"]
+    return f"{told}, {left_out} records left out" if left_out else told
 
 
 def _where(document: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from copickfs.daemon.heap import suit_chunks
 from copickfs.daemon.indexing import IndexOfMount
 from copickfs.daemon.mounts import mounts_at
 from copickfs.daemon.notify import notify
+from copickfs.daemon.objects import objects_told
 from copickfs.daemon.orders import Orders
 from copickfs.daemon.pending import in_words, pending_of
 from copickfs.daemon.process import Process
@@ -27,6 +28,7 @@ from copickfs.daemon.registry import Record, Registration, living
 from copickfs.daemon.status import DaemonStatus
 from copickfs.daemon.transient_directory import remove_directories
 from copickfs.errors import MountError
+from copickfs.layers.journalplace import waiting_journals
 from copickfs.layers.kinds import BuildContext
 from copickfs.layers.manager import LayerManager
 from copickfs.layers.writable import is_writable
@@ -124,7 +126,9 @@ class Daemon:
 
     def _connect(self) -> None:
         self._tell("connecting the layers")
-        absent = self._manager.connect_layers(tolerate_outages=True)
+        absent = self._manager.connect_layers(tolerate_outages=True, progress=self._tell)
+        for journal in waiting_journals():
+            _log.warning("not sent by this mount: %s", journal.in_words())
         if not absent:
             return
         reasons = "; ".join(
@@ -290,11 +294,14 @@ class Daemon:
 
     def _control(self) -> ControlLayer:
         request = self._request
+        copick_config = copick_config_of(request.config, request.mountpoint)
+        if not copick_config["pickable_objects"]:
+            copick_config["pickable_objects"] = objects_told(self._manager.get_data_layers())
         return control_layer(
             status=self._status.document,
             metrics=self._status.metrics,
             configuration=redacted(request.config),
-            copick_config=copick_config_of(request.config, request.mountpoint),
+            copick_config=copick_config,
             owner=(os.getuid(), os.getgid()),
         )
 

@@ -24,7 +24,8 @@ from copickfs.layers.flight import SingleFlight
 from copickfs.layers.lister import Lister, is_internal
 from copickfs.layers.listings import Kept, Listing, ListingMemory
 from copickfs.layers.loosenames import STALE_RETRY_S, LooseNames
-from copickfs.layers.sources import DIRECTORY, Found
+from copickfs.layers.sources import DIRECTORY, UNSEEN, Found
+from copickfs.model import UNSIZED
 from copickfs.paths import split, store_of
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Catalogue:
         self._kept_since_s: float | None = None
         self._loading = 0
         self._doubts = 0
+        self._upheavals = 0
         self.on_use: Callable[[str], None] | None = None
         self._own: list[_Change] = []
 
@@ -110,13 +112,48 @@ class Catalogue:
         try:
             listing = self.listing(directory, wait=wait, ahead=ahead)
         except AccessDenied:
-            return self._loose.found(path, wait=wait)
+            return self._loose.found(path, wait=wait, archived=self._archive.is_believed)
         found = listing.get(name)
         if found is not None:
             return found
         if self._fetcher.hides(name) and not store_of(directory):
             return self._loose.found(path, wait=wait, archived=self._archive.is_believed)
         raise NotFound(path)
+
+    def sized(self, path: str, *, wait: bool = True) -> Found:
+        """Like `found`, with the length of a file also where listings leave it out."""
+        found = self.found(path, wait=wait)
+        return self._asked_for(path, wait=wait) if found.size_bytes == UNSIZED else found
+
+    def seen(self, path: str, *, wait: bool = True) -> Found:
+        """Like `found`, with the version of a file also where listings leave it out."""
+        found = self.found(path, wait=wait)
+        is_whole = found.size_bytes != UNSIZED and not found.etag.endswith(UNSEEN)
+        return found if is_whole else self._asked_for(path, wait=wait)
+
+    def _asked_for(self, path: str, *, wait: bool) -> Found:
+        """What the source tells of one file, remembered in its listing."""
+        if not wait:
+            raise WouldBlock(self._name)
+        return self._flights.run(("info", path), lambda: self._learned(path), self._wait_s)
+
+    def _learned(self, path: str) -> Found:
+        directory, name = split(path)
+        listed = self.found(path)
+        try:
+            found = self._fetcher.info(path)
+        except NotFound:
+            self.distrust(path)  # it was listed: the listing tells of it no more
+            raise
+        kept = self._memory.find(directory)
+        if kept is not None:
+            with self._lock:
+                listing = kept.listing(directory)
+                if listing is not None and listing.get(name) == listed:
+                    kept.patch(path, found)
+            kept.asked_ns = kept.asked_ns or time.time_ns()
+            self._archive.save(kept)
+        return found
 
     def listing(self, directory: str, *, wait: bool = True, ahead: bool = False) -> Listing:
         """The complete listing of one directory. Raises like `found`, and `AccessDenied`."""
@@ -180,6 +217,7 @@ class Catalogue:
             self._archive.distrust(directory)
         with self._lock:
             self._doubts += 1  # what is being loaded from the archive is not believed either
+            self._upheavals += directory is None  # nor is what is being fetched
             self._memory.distrust(directory)
         self._loose.distrust(path)
         self._announce(path or "")
@@ -197,7 +235,7 @@ class Catalogue:
         change = _Change(path, found, is_new)
         kept = self._memory.find(split(path)[0])
         # First in the archive: what is loaded from it meanwhile is told of the change like what is fetched.
-        self._archive.changed(path, None if kept is None else kept.origin)
+        self._archive.changed(path, None if kept is None else kept.origin, found, is_new=is_new)
         with self._lock:
             if self._loading:
                 self._own.append(change)
@@ -263,12 +301,30 @@ class Catalogue:
         kept = self._memory.find(directory)  # listed with the array above it
         if kept is not None:
             return kept
+        kept = self._at_hand(directory, wait=wait)
+        if kept is not None:
+            return kept
         if not wait:
             raise WouldBlock(self._name)
         kept = self._flights.run(("recall", directory), lambda: self._recalled(directory))
         if kept is None:
             return self._fetch(directory)
         return kept if self._is_fresh(kept) else self._renewed(kept, wait=wait)
+
+    def _at_hand(self, directory: str, *, wait: bool) -> Kept | None:
+        """A listing that takes no request; what was learned of its files before is in the archive."""
+        kept = self._lister.at_hand(directory)
+        if kept is None:
+            return None
+        if any(found.size_bytes == UNSIZED for found in kept.listings[""]):
+            if not wait:
+                raise WouldBlock(self._name)
+            recalled = self._recalled(directory)
+            if recalled is not None and self._is_fresh(recalled):
+                return recalled
+        with self._loads() as start:
+            self._compare(self._keep(kept, start), kept)
+        return kept
 
     def _recalled(self, directory: str) -> Kept | None:
         """What an earlier process has listed, as if this one had."""
@@ -287,6 +343,9 @@ class Catalogue:
 
     def _renewed(self, kept: Kept, *, wait: bool) -> Kept:
         """What is remembered, asked for again: an old answer is better than none."""
+        now = self._at_hand(kept.origin, wait=wait)
+        if now is not None:
+            return now
         if not wait:
             raise WouldBlock(self._name)
         try:
@@ -305,11 +364,14 @@ class Catalogue:
         if landed is not None and landed.origin == origin and self._is_young(landed):
             return landed
         with self._loads() as start:
+            upheavals = self._upheavals
             try:
                 kept = self._lister.fetched(origin)
             except (NotFound, NotADirectory):
                 self._check_above(origin)
                 raise
+            with self._lock:
+                kept.is_trusted = kept.is_trusted and upheavals == self._upheavals
             self._compare(self._keep(kept, start), kept)
         self._lister.report_again("stale")
         self._save_first(kept)
