@@ -91,18 +91,27 @@ class Writer:
         """Room for new files; None where that is not known without asking a network."""
         return None if self._default is None else self._default.space()
 
-    def create(self, path: str, mode: int, owner: Owner) -> tuple[WritableFile, Layer]:
-        """Make a file and open it. Raises `FileExistsError` if the merged tree has the name."""
+    def create(
+        self, path: str, mode: int, owner: Owner, *, whole: bool = False
+    ) -> tuple[WritableFile, Layer]:
+        """Make a file and open it. Raises `FileExistsError` if the merged tree has the name.
+
+        It is published whole if `paths.is_published_whole` says so, or ``whole`` does.
+        """
+        whole = whole or paths.is_published_whole(path)
         with self._locks.changing(path):
             place = self._new(path)
-            file = place.layer.create(place.path, mode, owner, whole=paths.is_published_whole(path))
+            file = place.layer.create(place.path, mode, owner, whole=whole)
             if not file.whole:
                 self.changed(path, directory=False)
             return self._opened(file, path), place.member
 
-    def open(self, path: str, *, truncate: bool = False) -> tuple[WritableFile, Layer]:
-        """Open an existing file for reading and writing; with ``truncate`` it is empty at first."""
-        whole = paths.is_published_whole(path)
+    def open(self, path: str, *, truncate: bool = False, whole: bool = False) -> tuple[WritableFile, Layer]:
+        """Open an existing file for reading and writing; with ``truncate`` it is empty at first.
+
+        It is published whole as by `create`.
+        """
+        whole = whole or paths.is_published_whole(path)
         with self._locks.changing(path):
             found = self.view.lookup(path)
             if found.entry.is_dir:
