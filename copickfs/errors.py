@@ -21,7 +21,7 @@
     |   |-- IndexBusy                             somebody else was writing all the time
     |   `-- IndexFull                             there is no room for what is to be written
     |-- CacheUnavailable                   the cache cannot be used; everything can be read without it
-    |-- StoreFault                         told to programs that take every OSError for an absence
+    |-- NoAnswer                           what a program is told that takes every OSError for an absence
     `-- WouldBlock(BlockingIOError)        a ``*_nowait`` twin cannot answer from memory
 
 Errors of the operating system (:class:`OSError`) pass through layers unchanged;
@@ -147,10 +147,10 @@ class CacheUnavailable(CopickfsError):
     """The cache cannot be read or written just now, or at all. Never a fault of a read."""
 
 
-class StoreFault(CopickfsError):
-    """Contents that cannot be had, or written, just now: its cause says why.
+class NoAnswer(CopickfsError):
+    """What is at a path cannot be told, or read, just now; its cause says why.
 
-    Not an `OSError` on purpose: zarr takes each of these for a chunk that is not there, and reads zeros.
+    Not an `OSError` on purpose: zarr takes each of these for a chunk that is not there, and gives zeros.
     """
 
 

@@ -7,6 +7,6 @@ in the process share (`copickfs.stack`), and opens it again in another process.
 
 from __future__ import annotations
 
-from copickfs.filesystem.tree import CopickFileSystem, StoreFileSystem
+from copickfs.filesystem.tree import CopickFileSystem
 
-__all__ = ["CopickFileSystem", "StoreFileSystem"]
+__all__ = ["CopickFileSystem"]

@@ -1,4 +1,7 @@
-"""Errors as programs that use fsspec expect them: Python's own, with an errno and the path."""
+"""Errors as programs that use fsspec expect them: Python's own, with an errno and the path.
+
+All but one: what is no definite answer is `NoAnswer`, for zarr takes any `OSError` for a missing chunk.
+"""
 
 from __future__ import annotations
 
@@ -7,45 +10,50 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from copickfs.errors import LayerError, ReadOnly, StoreFault, Transient
+from copickfs import paths
+from copickfs.errors import LayerError, NoAnswer, ReadOnly, Stale, Transient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
+_DEFINITE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 
 @contextlib.contextmanager
-def builtin_errors(path: str) -> Iterator[None]:
-    """Raise Python's own errors for what goes wrong with ``path``.
+def reading(path: str) -> Iterator[None]:
+    """Raise the right errors for what goes wrong when ``path`` is looked at or read.
 
-    A layer that is out of reach stays `Transient`, which is a `ConnectionError` or a `TimeoutError` as well.
+    A file that may not be read is a `PermissionError`, but in a store it is `NoAnswer`.
     """
     try:
+        with changing(path):
+            yield
+    except _DEFINITE:
+        raise
+    except OSError as error:
+        if isinstance(error, PermissionError) and paths.store_of(path) is None:
+            raise
+        raise NoAnswer(str(error)) from error
+
+
+@contextlib.contextmanager
+def changing(path: str) -> Iterator[None]:
+    """Raise the right errors for what goes wrong when ``path`` is changed."""
+    try:
         yield
+    except (Transient, Stale) as error:
+        raise NoAnswer(f"/{path}: {error}") from error
     except ReadOnly as error:
         # Its errno, EROFS, would make a bare OSError; programs look for a PermissionError.
-        raise PermissionError(errno.EROFS, "nothing can be written there", path) from error
+        raise PermissionError(errno.EROFS, "nothing can be written there", f"/{path}") from error
     except LayerError as error:
         if not isinstance(error, OSError):
             raise
-        raise OSError(error.code, os.strerror(error.code), path) from error
+        raise OSError(error.code, os.strerror(error.code), f"/{path}") from error
     except OSError as error:
-        if isinstance(error, Transient) or error.filename is not None or error.errno is None:
+        if error.filename is not None or error.errno is None:
             raise
-        raise OSError(error.errno, os.strerror(error.errno), path) from error
-
-
-@contextlib.contextmanager
-def store_errors(path: str) -> Iterator[None]:
-    """Like `builtin_errors`, but whatever is no definite answer is a `StoreFault`, which is no `OSError`."""
-    try:
-        with builtin_errors(path):
-            yield
-    except _ABSENT:
-        raise
-    except OSError as error:
-        raise StoreFault(f"{path}: {error}") from error
+        raise OSError(error.errno, os.strerror(error.errno), f"/{path}") from error
 
 
 def raise_unless_absent(error: OSError) -> None:

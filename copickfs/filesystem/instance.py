@@ -9,13 +9,11 @@ from pydantic import BaseModel
 
 from copickfs import paths
 from copickfs.config import redacted
-from copickfs.filesystem.faults import builtin_errors
 from copickfs.filesystem.opening import digest_of, origin_of, read_config
 from copickfs.stack import Shared, Stack, StackOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from contextlib import AbstractContextManager
 
     from copickfs.view import View
 
@@ -115,10 +113,6 @@ class StackFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
         view = self.stack.view
         view.catch_up()
         return view
-
-    def _faults(self, path: str) -> AbstractContextManager[None]:
-        """Surrounds what is done with ``path``."""
-        return builtin_errors(f"/{path}")
 
     def _path(self, path: Any) -> str:
         """The path as the view has it, which has no slash at the start."""

@@ -6,18 +6,16 @@ import io
 import os
 from typing import TYPE_CHECKING
 
+from copickfs.filesystem.faults import changing, reading
 from copickfs.model import ByteRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from copickfs.layers.base import LayerFile
     from copickfs.layers.writable import WritableFile
-
-    Faults = Callable[[str], AbstractContextManager[None]]
 
 
 class RawFile(io.RawIOBase):
@@ -26,12 +24,10 @@ class RawFile(io.RawIOBase):
     Args:
         file: The layer's file; closed with this one.
         path: Its path in the tree.
-        faults: Surrounds each call of the layer.
     """
 
-    def __init__(self, file: LayerFile, path: str, faults: Faults) -> None:
+    def __init__(self, file: LayerFile, path: str) -> None:
         self._file = file
-        self._faults = faults
         self._position = 0
         self.name = path
 
@@ -72,7 +68,7 @@ class RawFile(io.RawIOBase):
         return self._read(max(0, self.size_bytes() - self._position))
 
     def _read(self, size_bytes: int) -> bytes:
-        with self._faults(self.name):
+        with reading(self.name):
             data = self._file.read(ByteRange(self._position, self._position + size_bytes))
         self._position += len(data)
         return data
@@ -90,7 +86,6 @@ class RawVersion(RawFile):
     Args:
         file: The layer's file.
         path: Its path in the tree.
-        faults: Surrounds each call of the layer.
         reads: It is open for reading as well.
         appends: Every write goes to the end.
         deferred: `close` does not publish: somebody calls `publish` or `discard` later.
@@ -103,14 +98,13 @@ class RawVersion(RawFile):
         self,
         file: WritableFile,
         path: str,
-        faults: Faults,
         *,
         reads: bool,
         appends: bool,
         deferred: bool,
         check: Callable[[], None],
     ) -> None:
-        super().__init__(file, path, faults)
+        super().__init__(file, path)
         self._reads = reads
         self._appends = appends
         self._deferred = deferred
@@ -141,7 +135,7 @@ class RawVersion(RawFile):
         if self._appends:
             self._position = self.size_bytes()
         try:
-            with self._faults(self.name):
+            with changing(self.name):
                 written = self._file.write(self._position, view)
         except BaseException:
             self._failed = True  # what lacks a part must not be shown
@@ -153,7 +147,7 @@ class RawVersion(RawFile):
         """Cut or extend to ``size`` bytes, or to the position."""
         size = self._position if size is None else size
         if not self._is_over():
-            with self._faults(self.name):
+            with changing(self.name):
                 self._file.truncate(size)
         return size
 
@@ -165,7 +159,7 @@ class RawVersion(RawFile):
             self.discard()
             return
         try:
-            with self._faults(self.name):
+            with changing(self.name):
                 self._check()
                 self._file.flush()
         except BaseException:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from copickfs import paths
 from copickfs.errors import InvalidName, NotADirectory, NotFound
-from copickfs.filesystem.faults import raise_unless_absent
+from copickfs.filesystem.faults import raise_unless_absent, reading
 from copickfs.filesystem.files import ReadFile
 from copickfs.filesystem.instance import StackFileSystem
 from copickfs.filesystem.raw import RawFile
@@ -29,7 +29,7 @@ class ReadableTree(StackFileSystem):
 
     def _entry(self, path: Any) -> Entry:
         path = self._path(path)
-        with self._faults(path):
+        with reading(path):
             return self._view.lookup(path).entry
 
     def _entry_or_none(self, path: Any) -> Entry | None:
@@ -38,7 +38,7 @@ class ReadableTree(StackFileSystem):
             path = self._path(path)
         except InvalidName:
             return None
-        with self._faults(path):
+        with reading(path):
             try:
                 return self._view.lookup(path).entry
             except (NotFound, NotADirectory):
@@ -60,7 +60,7 @@ class ReadableTree(StackFileSystem):
         path = self._path(path)
         if refresh:
             self.invalidate_cache()
-        with self._faults(path):
+        with reading(path):
             view = self._view
             try:
                 entries = view.listing(path).entries
@@ -99,7 +99,7 @@ class ReadableTree(StackFileSystem):
     def cat_file(self, path: Any, start: int | None = None, end: int | None = None, **_kwargs: Any) -> bytes:
         """The bytes ``start <= i < end`` of a file; negative numbers count from its end."""
         path = self._path(path)
-        with self._faults(path):
+        with reading(path):
             opened, _layer = self._view.open(path)
             with closing(opened) as file:
                 span = _span(start, end, file.entry.size_bytes)
@@ -155,13 +155,11 @@ class ReadableTree(StackFileSystem):
             return list(pool.map(call, calls))
 
     def _read(self, path: str, mode: str, block_size: int | None) -> ReadFile:
-        with self._faults(path):
+        with reading(path):
             file, _layer = self._view.open(path)
         block_bytes = block_size or self.blocksize
         buffer_bytes = max(1, min(block_bytes, file.entry.size_bytes))
-        return ReadFile(RawFile(file, path, self._faults), buffer_bytes).describe(
-            self, f"/{path}", mode, block_bytes
-        )
+        return ReadFile(RawFile(file, path), buffer_bytes).describe(self, f"/{path}", mode, block_bytes)
 
     def created(self, path: Any) -> datetime:
         """When the file last became another one (its change time), else when it was modified."""

@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.compression import compr
 from fsspec.core import get_compression
-from fsspec.mapping import FSMap
 
 from copickfs import paths
 from copickfs.errors import NotFound, ReadOnly
-from copickfs.filesystem.faults import store_errors
+from copickfs.filesystem.faults import changing
 from copickfs.filesystem.files import CompressedFile, TextFile, UpdateFile, WriteFile
 from copickfs.filesystem.raw import RawVersion
 from copickfs.filesystem.reading import ReadableTree
 from copickfs.layers.writable import Change, Owner
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from copickfs.layers.writable import WritableFile
     from copickfs.view.writing import Writer
 
@@ -116,10 +113,10 @@ class CopickFileSystem(ReadableTree):
             if kind.startswith("x") and self.exists(path):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), f"/{path}")
 
-        with self._faults(path):
+        with changing(path):
             file = self._begin(path, kind)
         raw = RawVersion(
-            file, path, self._faults,
+            file, path,
             reads="+" in kind, appends=kind.startswith("a"), deferred=not autocommit, check=check,
         )  # fmt: skip
         block_bytes = block_size or self.blocksize
@@ -182,7 +179,7 @@ class CopickFileSystem(ReadableTree):
             return
         self._make_parent(target)
         try:
-            with self._faults(source):
+            with changing(source):
                 self._writer.rename(source, target, 0)
         except OSError as error:
             if error.errno != errno.EXDEV:
@@ -209,7 +206,7 @@ class CopickFileSystem(ReadableTree):
     def rm_file(self, path: Any) -> None:
         """Remove anything but a directory."""
         path = self._path(path)
-        with self._faults(path):
+        with changing(path):
             self._writer.unlink(path)
 
     def _rm(self, path: Any) -> None:
@@ -222,7 +219,7 @@ class CopickFileSystem(ReadableTree):
         directory = paths.split(path)[0]
         if create_parents and directory and not self.exists(directory):
             self.makedirs(directory, exist_ok=True)
-        with self._faults(path):
+        with changing(path):
             self._writer.mkdir(path, 0o777 & ~self._umask, _owner())
 
     def makedirs(self, path: Any, exist_ok: bool = False) -> None:
@@ -239,7 +236,7 @@ class CopickFileSystem(ReadableTree):
     def rmdir(self, path: Any) -> None:
         """Remove an empty directory."""
         path = self._path(path)
-        with self._faults(path):
+        with changing(path):
             self._writer.rmdir(path)
 
     def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:
@@ -249,27 +246,8 @@ class CopickFileSystem(ReadableTree):
             with self.open(path, "wb", **kwargs):
                 return
         now_ns = time.time_ns()
-        with self._faults(path):
+        with changing(path):
             self._writer.change(path, Change(atime_ns=now_ns, mtime_ns=now_ns))
-
-    def get_mapper(
-        self, root: Any = "", check: bool = False, create: bool = False, missing_exceptions: Any = None
-    ) -> FSMap:
-        """Keys and values, for zarr. A key is missing if the tree says so; an outage is a `StoreFault`.
-
-        zarr takes every `OSError` for a chunk that is not there, and reads zeros. What is set is published at
-        once, also in a transaction of the file system, for zarr reads again what it has written.
-        """
-        strict = object.__new__(StoreFileSystem)
-        strict.__dict__.update(self.__dict__, _intrans=False, _transaction=None)
-        return FSMap(root, strict, check=check, create=create, missing_exceptions=missing_exceptions)
-
-
-class StoreFileSystem(CopickFileSystem):
-    """The same file system as mappings use it: what is no definite answer is a `StoreFault`, no `OSError`."""
-
-    def _faults(self, path: str) -> AbstractContextManager[None]:
-        return store_errors(f"/{path}")
 
 
 def _owner() -> Owner:
