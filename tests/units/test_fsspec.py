@@ -81,7 +81,8 @@ def test_a_configuration_is_given_in_every_way(
         url = URL if options else f"{URL}::memory://config.json"
         assert fsspec.open(url, **options).open().read() == LOWER[PICKS]
     memory.rm("/config.json")
-    monkeypatch.setitem(fsspec.config.conf, "copickfs", {"config": str(config)})
+    monkeypatch.setitem(fsspec.config.conf, "copickfs", {})  # so that it is as it was afterwards
+    fsspec.config.set_conf_env(fsspec.config.conf, {"FSSPEC_COPICKFS_CONFIG": str(config)})
     assert fsspec.open(URL).open().read() == LOWER[PICKS]
     with fsspec.open(f"simplecache::{URL}", copickfs={"config": config}) as file:
         assert file.read() == LOWER[PICKS]
