@@ -15,7 +15,7 @@ from fsspec.compression import compr
 from fsspec.core import get_compression
 
 from copickfs import paths
-from copickfs.errors import NotFound, ReadOnly
+from copickfs.errors import NotFound, ReadOnly, Stale
 from copickfs.filesystem.faults import changing
 from copickfs.filesystem.files import CompressedFile, TextFile, UpdateFile, WriteFile
 from copickfs.filesystem.raw import RawVersion
@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 _WRITE_MODES = frozenset({"w", "a", "x", "w+", "a+", "x+", "r+"})
 _COPY_BYTES = 4 << 20
+_ATTEMPTS = 100
+"""How often a file that others make and remove all the time is tried to be opened."""
 
 
 class CopickFileSystem(ReadableTree):
@@ -115,6 +117,7 @@ class CopickFileSystem(ReadableTree):
 
         with changing(path):
             file = self._begin(path, kind)
+        file.replaces = not kind.startswith("x")
         raw = RawVersion(
             file, path,
             reads="+" in kind, appends=kind.startswith("a"), deferred=not autocommit, check=check,
@@ -125,20 +128,20 @@ class CopickFileSystem(ReadableTree):
 
     def _begin(self, path: str, kind: str) -> WritableFile:
         """A version of the file that is there, or of a new one."""
-        writer = self._writer
-        while True:
+        for _attempt in range(_ATTEMPTS):
             if not kind.startswith("x"):
                 try:
-                    return writer.open(path, truncate=kind.startswith("w"), whole=True)[0]
+                    return self._writer.open(path, truncate=kind.startswith("w"), whole=True)[0]
                 except NotFound:
                     if kind.startswith("r"):
                         raise
             self._make_parent(path)
             try:
-                return writer.create(path, 0o666 & ~self._umask, _owner(), whole=True)[0]
+                return self._writer.create(path, 0o666 & ~self._umask, _owner(), whole=True)[0]
             except FileExistsError:  # somebody else has made it meanwhile
                 if kind.startswith("x"):
                     raise
+        raise Stale(f"{path!r} comes and goes")
 
     def _make_parent(self, path: str) -> None:
         directory = paths.split(path)[0]
