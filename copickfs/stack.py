@@ -21,7 +21,7 @@ from copickfs.layers.kinds import BuildContext
 from copickfs.layers.manager import LayerManager
 from copickfs.layers.writable import is_writable
 from copickfs.view import View
-from copickfs.view.writing import Writer
+from copickfs.view.writing import Writer, is_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +72,8 @@ class Stack:
         pid: The process that it belongs to.
         manager: The layers.
         index: The index.
+        writer: What changes the tree; None if nothing does.
+        closed: It cannot be used any more.
         read_only: Nothing can be written.
     """
 
@@ -97,6 +99,7 @@ class Stack:
             ),
         )
         self._view: View | None = None
+        self._alone: dict[str, View] = {}
         self.writer: Writer | None = None
         self.closed = False
 
@@ -114,6 +117,19 @@ class Stack:
         """Finds and searches entities, in the index if there is one."""
         assert self.index.catalog is not None  # noqa: S101 -- `assemble` comes first
         return self.index.catalog
+
+    @property
+    def is_prompt(self) -> bool:
+        """All layers are on a local disk: no call waits for a network."""
+        return all(map(is_prompt, self.view.layers))
+
+    def view_of(self, name: str) -> View:
+        """The tree of one data layer alone."""
+        alone = self._alone.get(name)
+        if alone is None:
+            alone = self._alone.setdefault(name, View((self.manager.get_layer(name),)))
+            self.view.membership.subscribe_own(alone.membership.announce)
+        return alone
 
     def connect(self) -> list[tuple[Layer, Transient]]:
         """Check that the layers can be reached; those that are out of reach just now, with their faults.
