@@ -73,6 +73,7 @@ class Stack:
         manager: The layers.
         index: The index.
         writer: What changes the tree; None if nothing does.
+        absent: What `connect` has returned.
         closed: It cannot be used any more.
         read_only: Nothing can be written.
     """
@@ -101,6 +102,7 @@ class Stack:
         self._view: View | None = None
         self._alone: dict[str, View] = {}
         self.writer: Writer | None = None
+        self.absent: list[tuple[Layer, Transient]] = []
         self.closed = False
 
     def __repr__(self) -> str:
@@ -132,12 +134,13 @@ class Stack:
         return alone
 
     def connect(self) -> list[tuple[Layer, Transient]]:
-        """Check that the layers can be reached; those that are out of reach just now, with their faults.
+        """Check, once, that the layers can be reached; those that are out of reach, with their faults.
 
         Raises:
             ConfigError: A layer can never work as it is configured.
         """
-        return self.manager.connect_layers(tolerate_outages=True)
+        self.absent = self.manager.connect_layers(tolerate_outages=True)
+        return self.absent
 
     def assemble(self, control: ControlLayer | None = None) -> None:
         """Make the merged tree, and what changes it if anything can be written.
@@ -278,5 +281,8 @@ def _digest(config: MultilayerConfig) -> str:
 
 
 _registry = _Registry()
+close_shared = _registry.close_all
+"""Close all shared stacks of this process; whoever uses one opens it again."""
+
 os.register_at_fork(after_in_child=_registry.begin_child)
-atexit.register(_registry.close_all)
+atexit.register(close_shared)

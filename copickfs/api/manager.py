@@ -78,12 +78,12 @@ class LayerManager:
         return [layer for layer in self.get_layers_by_priority() if isinstance(layer, LayerRoot)]
 
     def connect_layers(self) -> list[tuple[Layer, Transient]]:
-        """Check that every layer can be reached now; those that cannot, with their faults.
+        """Open the layers, if nobody has; those that were out of reach then, with their faults.
 
         Raises:
             ConfigError: A layer can never work as it is configured; names its key.
         """
-        return self._stack_manager.connect_layers(tolerate_outages=True)
+        return self.shared.get().absent
 
     def refresh_all(self) -> None:
         """Forget what is remembered of every source, so that all is asked anew."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from copickfs import paths
 from copickfs.entities import naming
-from copickfs.errors import NotADirectory, NotFound, NotWritable, ReadOnly, Stale
+from copickfs.errors import CopickfsError, NotADirectory, NotFound, NotWritable, ReadOnly, Stale
 from copickfs.layers.writable import Owner
 from copickfs.model import ByteRange
 
@@ -139,21 +139,17 @@ class MergedTree:
 
     def check_writable(self, path: str) -> None:
         """See `Tree.check_writable`."""
-        stack = self.stack
-        if stack.writer is None:
-            raise _refused(path, "no layer of this configuration is written")
-        try:
-            found = stack.view.lookup(path)
-        except ABSENT:
-            found = None
-        with _explained(path):
-            stack.writer.places.target(path, found)
+        writer, found = self._writer(path), None
+        with contextlib.suppress(*ABSENT):
+            found = self.view.lookup(path)
+        with self._explained(path):
+            writer.places.target(path, found)
 
     def write(self, path: str, data: bytes | memoryview) -> None:
         """See `Tree.write`."""
         self.make_directory(paths.split(path)[0])
         writer = self._writer(path)
-        with _explained(path):
+        with self._explained(path):
             try:
                 file, _layer = writer.open(path, truncate=True)
             except NotFound:
@@ -170,7 +166,7 @@ class MergedTree:
                 return
         except NotFound:
             self.make_directory(paths.split(path)[0])
-            with _explained(path), contextlib.suppress(FileExistsError):
+            with self._explained(path), contextlib.suppress(FileExistsError):
                 self._writer(path).mkdir(path, 0o777 & ~umask(), owner())
             return
         raise NotADirectory(path)
@@ -178,13 +174,24 @@ class MergedTree:
     def remove(self, path: str) -> None:
         """See `Tree.remove`; what lower layers have is hidden by a mark, not removed there."""
         self.view.lookup(path)
-        with _explained(path):
+        with self._explained(path):
             self._writer(path).remove(path)
 
     def take(self, path: str) -> None:
         """Have what is at ``path`` in the layer in which it would be changed."""
-        with _explained(path):
+        with self._explained(path):
             self._writer(path).take(path)
+
+    @contextlib.contextmanager
+    def _explained(self, path: str) -> Iterator[None]:
+        """What the tree refuses, as copick's users know it."""
+        try:
+            yield
+        except ReadOnly:
+            reason = "no layer that is written can have it"
+            with contextlib.suppress(CopickfsError):
+                reason = f"layer {self.view.lookup(path).layer.name} decides what is there and is not written"
+            raise _refused(path, reason) from None
 
     def _writer(self, path: str) -> Writer:
         writer = self.stack.writer
@@ -303,16 +310,3 @@ def _fill(file: WritableFile, data: bytes | memoryview) -> None:
 
 def _refused(path: str, reason: str) -> NotWritable:
     return NotWritable(f"cannot write {path!r}: {reason}")
-
-
-@contextlib.contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """What the tree refuses, as copick's users know it."""
-    try:
-        yield
-    except NotWritable:
-        raise
-    except ReadOnly:
-        raise _refused(
-            path, "a layer above the written one decides what is there, or none is written"
-        ) from None
