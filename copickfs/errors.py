@@ -12,6 +12,7 @@
     |   |-- IsADirectory(IsADirectoryError)       EISDIR
     |   |-- AccessDenied(PermissionError)         EACCES
     |   |-- ReadOnly(OSError)                     EROFS
+    |   |   `-- NotWritable(PermissionError, ValueError)   the same, as copick's users expect it
     |   |-- InvalidName(ValueError)               EINVAL
     |   `-- Stale(OSError)                        ESTALE, the source changed while it was read
     |-- Transient                          worth trying again; never remembered, never an absence
@@ -103,6 +104,10 @@ class ReadOnly(LayerError, OSError):
     """A write to a layer that is never written."""
 
     code = codes.EROFS
+
+
+class NotWritable(ReadOnly, PermissionError, ValueError):
+    """A change that no layer which is written can have: copick's kind of error, and the specification's."""
 
 
 class InvalidName(LayerError, ValueError):

@@ -21,7 +21,7 @@ from copickfs.layers.kinds import BuildContext
 from copickfs.layers.manager import LayerManager
 from copickfs.layers.writable import is_writable
 from copickfs.view import View
-from copickfs.view.writing import Writer
+from copickfs.view.writing import Writer, is_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +72,9 @@ class Stack:
         pid: The process that it belongs to.
         manager: The layers.
         index: The index.
+        writer: What changes the tree; None if nothing does.
+        absent: What `connect` has returned.
+        closed: It cannot be used any more.
         read_only: Nothing can be written.
     """
 
@@ -97,7 +100,9 @@ class Stack:
             ),
         )
         self._view: View | None = None
+        self._alone: dict[str, View] = {}
         self.writer: Writer | None = None
+        self.absent: list[tuple[Layer, Transient]] = []
         self.closed = False
 
     def __repr__(self) -> str:
@@ -115,13 +120,27 @@ class Stack:
         assert self.index.catalog is not None  # noqa: S101 -- `assemble` comes first
         return self.index.catalog
 
+    @property
+    def is_prompt(self) -> bool:
+        """All layers are on a local disk: no call waits for a network."""
+        return all(map(is_prompt, self.view.layers))
+
+    def view_of(self, name: str) -> View:
+        """The tree of one data layer alone."""
+        alone = self._alone.get(name)
+        if alone is None:
+            alone = self._alone.setdefault(name, View((self.manager.get_layer(name),)))
+            self.view.membership.subscribe_own(alone.membership.announce)
+        return alone
+
     def connect(self) -> list[tuple[Layer, Transient]]:
-        """Check that the layers can be reached; those that are out of reach just now, with their faults.
+        """Check, once, that the layers can be reached; those that are out of reach, with their faults.
 
         Raises:
             ConfigError: A layer can never work as it is configured.
         """
-        return self.manager.connect_layers(tolerate_outages=True)
+        self.absent = self.manager.connect_layers(tolerate_outages=True)
+        return self.absent
 
     def assemble(self, control: ControlLayer | None = None) -> None:
         """Make the merged tree, and what changes it if anything can be written.
@@ -262,5 +281,8 @@ def _digest(config: MultilayerConfig) -> str:
 
 
 _registry = _Registry()
+close_shared = _registry.close_all
+"""Close all shared stacks of this process; whoever uses one opens it again."""
+
 os.register_at_fork(after_in_child=_registry.begin_child)
-atexit.register(_registry.close_all)
+atexit.register(close_shared)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from copickfs.model import Entry, Space
     from copickfs.view.merged import View
 
-__all__ = ["RENAME_EXCHANGE", "RENAME_NOREPLACE", "Writer"]
+__all__ = ["RENAME_EXCHANGE", "RENAME_NOREPLACE", "Writer", "is_prompt"]
 
 
 class Writer:
@@ -68,7 +68,7 @@ class Writer:
         small_store_bytes: int = 64 << 20,
     ) -> None:
         self.view = view
-        self.prompt = all(map(_is_prompt, view.layers))
+        self.prompt = all(map(is_prompt, view.layers))
         self._default = default
         self._background = Background()
         self.whiteouts = Whiteouts(view.membership.marks, self._background)
@@ -168,15 +168,29 @@ class Writer:
                 place.layer.unlink(place.path)
             self.changed(path, directory=False)
 
-    def rmdir(self, path: str) -> None:
-        """Remove a directory that shows nothing. The root stays (EBUSY)."""
+    def remove(self, path: str) -> None:
+        """Remove anything, a directory with all that it shows; where the layer can, in one step."""
+        found = self.view.lookup(path)
+        if not found.entry.is_dir:
+            self.unlink(path)
+            return
+        layer = self.places.target(path, found)
+        if layer.prompt or self.places.member(path, layer) is None:
+            self.rmdir(path, full=True)
+            return
+        for entry in self.view.listing(path).entries:
+            self.remove(paths.join(path, entry.name))
+        self.rmdir(path)
+
+    def rmdir(self, path: str, *, full: bool = False) -> None:
+        """Remove a directory that shows nothing, or with ``full`` any. The root stays (EBUSY)."""
         with self._locks.changing(path):
             found = self.view.lookup(path)
             if not found.entry.is_dir:
                 raise NotADirectory(path)
             if not path:
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-            if self.view.listing(path).entries:
+            if not full and self.view.listing(path).entries:
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
             layer = self.places.target(path, found)
             own = self.places.member(path, layer)
@@ -184,7 +198,8 @@ class Writer:
             # Whoever looks from now on finds no lower layer; then the marks in it can go.
             self.changed(path, directory=True)
             if own is not None and own.path == place.path:
-                self.whiteouts.remove_directory(layer, place.path)
+                take = self.whiteouts.discard if full else self.whiteouts.remove_directory
+                take(layer, place.path)
             elif own is not None:
                 self.discard_partial(path, layer)
             self.changed(path, directory=True)
@@ -235,6 +250,12 @@ class Writer:
         """
         self.view.lookup(path)
         return self._completion.complete_below(path, self.places.written)
+
+    def take(self, path: str) -> None:
+        """Have what is at ``path`` in the layer in which it would be changed; a store as a partial copy."""
+        with self._locks.changing(path):
+            self._own(path)
+            self._completion.touch(path)
 
     def close(self) -> None:
         """End what is done in the background; the next mount goes on with it. Idempotent."""
@@ -311,7 +332,8 @@ class Writer:
         return OpenFile(file, path, self._locks, self._stores, self._touch, finish)
 
 
-def _is_prompt(layer: Layer) -> bool:
+def is_prompt(layer: Layer) -> bool:
+    """True if the layer is on a local disk."""
     return bool(getattr(layer, "prompt", False) or getattr(layer, "on_local_disk", False))
 
 
