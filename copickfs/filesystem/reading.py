@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from copickfs import paths
-from copickfs.errors import InvalidName, NotADirectory, NotFound
+from copickfs.errors import InvalidName, NotADirectory, NotFound, Stale
 from copickfs.filesystem.faults import raise_unless_absent, reading
 from copickfs.filesystem.files import ReadFile
 from copickfs.filesystem.instance import StackFileSystem
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _READERS = 16
 """How many files of a layer behind a network are read at a time for one call."""
+
+_ATTEMPTS = 3
+"""A file that is replaced while it is read is read anew so many times."""
 
 
 class ReadableTree(StackFileSystem):
@@ -100,10 +103,16 @@ class ReadableTree(StackFileSystem):
         """The bytes ``start <= i < end`` of a file; negative numbers count from its end."""
         path = self._path(path)
         with reading(path):
-            opened, _layer = self._view.open(path)
-            with closing(opened) as file:
-                span = _span(start, end, file.entry.size_bytes)
-                return bytes(file.read(span)) if span.size_bytes else b""
+            for _ in range(_ATTEMPTS - 1):
+                with contextlib.suppress(Stale):
+                    return self._contents(path, start, end)
+            return self._contents(path, start, end)
+
+    def _contents(self, path: str, start: int | None, end: int | None) -> bytes:
+        opened, _layer = self._view.open(path)
+        with contextlib.closing(opened) as file:
+            span = _span(start, end, file.entry.size_bytes)
+            return bytes(file.read(span)) if span.size_bytes else b""
 
     def cat_ranges(
         self,
@@ -148,8 +157,7 @@ class ReadableTree(StackFileSystem):
                     raise
                 return error
 
-        is_local = all(getattr(layer, "on_local_disk", False) for layer in self.stack.view.layers)
-        if is_local or not calls:
+        if self.stack.is_prompt or not calls:
             return [call(arguments) for arguments in calls]
         with ThreadPoolExecutor(min(_READERS, len(calls)), "copickfs-read") as pool:
             return list(pool.map(call, calls))

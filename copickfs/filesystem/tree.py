@@ -193,18 +193,30 @@ class CopickFileSystem(ReadableTree):
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Remove files, and with ``recursive`` directories with all that is in them."""
+        if recursive and maxdepth is None:
+            for each in self.expand_path(path):
+                self._remove(each)
+            return
         for each in reversed(self.expand_path(path, recursive=recursive, maxdepth=maxdepth)):
             if recursive and self.isdir(each):
-                self._remove_directory(each, partly=maxdepth is not None)
+                self._remove_if_empty(each)
             else:
                 self.rm_file(each)
 
-    def _remove_directory(self, path: str, *, partly: bool) -> None:
+    def _remove_if_empty(self, path: str) -> None:
+        """Remove a directory, unless there is something below the depth that was asked for."""
         try:
             self.rmdir(path)
         except OSError as error:
-            if not (partly and error.errno == errno.ENOTEMPTY):  # what lies deeper stays
+            if error.errno != errno.ENOTEMPTY:
                 raise
+
+    def _remove(self, path: Any) -> None:
+        """Remove anything, with what is below it; of the root what is in it."""
+        path = self._path(path)
+        with changing(path):
+            for each in [path] if path else self.ls("", detail=False):
+                self._writer.remove(self._path(each))
 
     def rm_file(self, path: Any) -> None:
         """Remove anything but a directory."""

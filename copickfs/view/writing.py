@@ -109,15 +109,17 @@ class Writer:
     def open(self, path: str, *, truncate: bool = False, whole: bool = False) -> tuple[WritableFile, Layer]:
         """Open an existing file for reading and writing; with ``truncate`` it is empty at first.
 
-        It is published whole as by `create`.
+        It is published whole as by `create`; where ``whole`` asks for it, also if it has several hard links,
+        of which the others keep the version before.
         """
-        whole = whole or paths.is_published_whole(path)
+        asked, whole = whole, whole or paths.is_published_whole(path)
         with self._locks.changing(path):
             found = self.view.lookup(path)
             if found.entry.is_dir:
                 raise IsADirectory(path)
             layer = self.places.target(path, found)
-            if whole and not is_of(found.layer, layer):
+            is_linked = asked and found.entry.nlink > 1 and stat.S_ISREG(found.entry.mode)
+            if is_linked or (whole and not is_of(found.layer, layer)):
                 place = self.places.prepare(path, layer)
                 file = begin_version(path, found, place, empty=truncate)
 

@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 from copickfs.filesystem import CopickFileSystem
-from copickfs.stack import _registry
+from copickfs.stack import close_shared
 from tests import model
 from tests.mounted.conftest import put
 from tests.sandbox import wait_until
@@ -42,7 +42,7 @@ def both(writable: WritableStack) -> Iterator[tuple[CopickFileSystem, Path]]:
     assert files_of(fs) == files_below(point)
     yield fs, point
     wait_until(lambda: files_of(fs) == files_below(point), what="the same tree on both sides")
-    _registry.close_all()
+    close_shared()
 
 
 def files_of(fs: CopickFileSystem) -> dict[str, bytes | None]:

@@ -16,7 +16,7 @@ import pytest
 
 from copickfs.errors import ConfigError
 from copickfs.filesystem import CopickFileSystem
-from copickfs.stack import _registry
+from copickfs.stack import close_shared
 from tests.filesystems import LOWER, PICKS, configuration, leftovers
 from tests.model import hash_tree
 from tests.overlays import fill
@@ -55,7 +55,7 @@ def config(tmp_path: Path, lab: Path, mine: Path) -> Path:
 def fs(config: Path, mine: Path) -> Iterator[CopickFileSystem]:
     made = CopickFileSystem(config)
     yield made
-    _registry.close_all()
+    close_shared()
     assert not leftovers(mine)
     assert not [t.name for t in threading.enumerate() if t.name.startswith(("copickfs", "watch-"))]
 
@@ -212,6 +212,18 @@ def test_a_file_is_seen_when_it_is_closed(fs: CopickFileSystem) -> None:
             file.write(b"x" * (3 << 20))
             assert (fs.cat_file(path) if fs.exists(path) else None) == before
         assert fs.size(path) == 3 << 20
+
+
+def test_a_file_with_several_names_is_published_whole_under_one(fs: CopickFileSystem, mine: Path) -> None:
+    fill(mine, {"one": b"linked"})
+    os.link(mine / "one", mine / "two")
+    with pytest.raises(RuntimeError), fs.open("one", "wb") as file:  # noqa: PT012
+        file.write(b"half")
+        raise RuntimeError
+    assert fs.cat(["one", "two"]) == {"/one": b"linked", "/two": b"linked"}
+    with fs.open("one", "ab") as file:
+        file.write(b", and more")
+    assert fs.cat(["one", "two"]) == {"/one": b"linked, and more", "/two": b"linked"}
 
 
 OPENERS: dict[str, Callable[[CopickFileSystem, str, str], Any]] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from copickfs.demo import write_demo
-from copickfs.stack import _registry
+from copickfs.stack import close_shared
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "fsspec.md"
 
@@ -24,5 +24,5 @@ def test_the_examples_are_what_happens(tmp_path: Path, monkeypatch: pytest.Monke
     said: list[str] = []
     runner = doctest.DocTestRunner(verbose=False)
     runner.run(examples, out=said.append)
-    _registry.close_all()
+    close_shared()
     assert not runner.failures, "".join(said)

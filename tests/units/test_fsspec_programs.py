@@ -23,7 +23,7 @@ import zarr
 
 from copickfs.errors import NoAnswer
 from copickfs.filesystem import CopickFileSystem
-from copickfs.stack import _registry
+from copickfs.stack import close_shared
 from tests.filesystems import LOWER, PICKS, configuration, leftovers, use_elsewhere
 from tests.model import hash_tree
 from tests.overlays import fill
@@ -60,7 +60,7 @@ def config(tmp_path: Path, lab: Path, mine: Path) -> Iterator[str]:
     file = tmp_path / "config.json"
     file.write_text(json.dumps(configuration(mine, lab)))
     yield str(file)
-    _registry.close_all()
+    close_shared()
     assert not leftovers(mine)
     assert not [t.name for t in threading.enumerate() if t.name.startswith(("copickfs", "watch-"))]
 
@@ -230,7 +230,7 @@ def test_an_outage_is_never_an_absence(tmp_path: Path, lab: Path, mine: Path) ->
     for fault in faults:
         with pytest.raises(NoAnswer):
             fault()
-    _registry.close_all()
+    close_shared()
 
     document["db_config"] = {"db_path": str(tmp_path / "new.db")}  # from which nothing is known
     fs = CopickFileSystem(document)
@@ -255,5 +255,5 @@ def test_an_outage_is_never_an_absence(tmp_path: Path, lab: Path, mine: Path) ->
         with pytest.raises(NoAnswer, match="layer lab"):
             call()
     assert isinstance(fs.cat_ranges([PICKS], 0, 1)[0], NoAnswer)
-    _registry.close_all()
+    close_shared()
     wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("copickfs")])
