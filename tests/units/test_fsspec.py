@@ -7,6 +7,7 @@ import errno
 import gzip
 import json
 import os
+import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -245,6 +246,36 @@ def test_a_failed_block_publishes_nothing(fs: CopickFileSystem, config: Path, op
         )
         raise RuntimeError("failed")
     assert (fs.cat_file(path) if fs.exists(path) else None) == before
+
+
+def test_a_version_that_lacks_a_part_is_not_published(fs: CopickFileSystem) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    file = fs.open(DAY, "wb")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as raised:
+            file.write(b"x" * (8 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, DAY)
+    file.close()
+    assert fs.cat_file(DAY) == b"0123456789"
+
+
+def test_kinds_of_files_are_told(fs: CopickFileSystem, mine: Path) -> None:
+    (mine / "nowhere").symlink_to("none")
+    (mine / "followed").symlink_to(mine / "directory")
+    os.mkfifo(mine / "pipe")
+    fill(mine, {"directory/x": b"x"})
+    kinds = {info["name"]: info["type"] for info in fs.ls("/")}
+    assert kinds == {
+        "/ExperimentRuns": "directory", "/directory": "directory", "/followed": "directory",
+        "/nowhere": "link", "/pipe": "other", "/table.csv": "file",
+    }  # fmt: skip
+    assert (fs.isfile("nowhere"), fs.exists("nowhere"), fs.isfile("pipe")) == (False, True, False)
+    assert fs.cat_file("followed/x") == b"x"
+    fs.rm(["nowhere", "pipe"])
+    assert not fs.exists("nowhere")
 
 
 def test_a_file_that_is_written_because_of_an_error_is_published(fs: CopickFileSystem, config: Path) -> None:
