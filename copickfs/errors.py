@@ -22,6 +22,7 @@
     |   |-- IndexBusy                             somebody else was writing all the time
     |   `-- IndexFull                             there is no room for what is to be written
     |-- CacheUnavailable                   the cache cannot be used; everything can be read without it
+    |-- NoAnswer                           what a program is told that takes every OSError for an absence
     `-- WouldBlock(BlockingIOError)        a ``*_nowait`` twin cannot answer from memory
 
 Errors of the operating system (:class:`OSError`) pass through layers unchanged;
@@ -149,6 +150,13 @@ class IndexFull(IndexUnavailable):
 
 class CacheUnavailable(CopickfsError):
     """The cache cannot be read or written just now, or at all. Never a fault of a read."""
+
+
+class NoAnswer(CopickfsError):
+    """What is at a path cannot be told, or read, just now; its cause says why.
+
+    Not an `OSError` on purpose: zarr takes each of these for a chunk that is not there, and gives zeros.
+    """
 
 
 class WouldBlock(CopickfsError, BlockingIOError):

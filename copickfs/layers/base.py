@@ -130,6 +130,10 @@ class Layer(Protocol):
         """
         ...
 
+    def catch_up(self) -> None:
+        """Announce now what the source has told of changes and is not announced yet; asks it for nothing."""
+        ...
+
     def refresh(self) -> None:
         """Forget everything remembered of the source."""
         ...
@@ -225,6 +229,9 @@ class BaseLayer:
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """No changes are announced."""
+
+    def catch_up(self) -> None:
+        """Nothing is announced later than it is heard of."""
 
     def refresh(self) -> None:
         """Nothing is remembered."""

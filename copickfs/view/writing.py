@@ -91,24 +91,35 @@ class Writer:
         """Room for new files; None where that is not known without asking a network."""
         return None if self._default is None else self._default.space()
 
-    def create(self, path: str, mode: int, owner: Owner) -> tuple[WritableFile, Layer]:
-        """Make a file and open it. Raises `FileExistsError` if the merged tree has the name."""
+    def create(
+        self, path: str, mode: int, owner: Owner, *, whole: bool = False
+    ) -> tuple[WritableFile, Layer]:
+        """Make a file and open it. Raises `FileExistsError` if the merged tree has the name.
+
+        It is published whole if `paths.is_published_whole` says so, or ``whole`` does.
+        """
+        whole = whole or paths.is_published_whole(path)
         with self._locks.changing(path):
             place = self._new(path)
-            file = place.layer.create(place.path, mode, owner, whole=paths.is_published_whole(path))
+            file = place.layer.create(place.path, mode, owner, whole=whole)
             if not file.whole:
                 self.changed(path, directory=False)
             return self._opened(file, path), place.member
 
-    def open(self, path: str, *, truncate: bool = False) -> tuple[WritableFile, Layer]:
-        """Open an existing file for reading and writing; with ``truncate`` it is empty at first."""
-        whole = paths.is_published_whole(path)
+    def open(self, path: str, *, truncate: bool = False, whole: bool = False) -> tuple[WritableFile, Layer]:
+        """Open an existing file for reading and writing; with ``truncate`` it is empty at first.
+
+        It is published whole as by `create`; where ``whole`` asks for it, also if it has several hard links,
+        of which the others keep the version before.
+        """
+        asked, whole = whole, whole or paths.is_published_whole(path)
         with self._locks.changing(path):
             found = self.view.lookup(path)
             if found.entry.is_dir:
                 raise IsADirectory(path)
             layer = self.places.target(path, found)
-            if whole and not is_of(found.layer, layer):
+            is_linked = asked and found.entry.nlink > 1 and stat.S_ISREG(found.entry.mode)
+            if is_linked or (whole and not is_of(found.layer, layer)):
                 place = self.places.prepare(path, layer)
                 file = begin_version(path, found, place, empty=truncate)
 
