@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from copickfs.model import UNSIZED
 from copickfs.paths import STORE_SUFFIX, split
 
 RUNS_DIRECTORY = "ExperimentRuns"
@@ -117,13 +118,14 @@ class EntityRecord:
     Attributes:
         identity: What its path says.
         layers: The layers that have it, the one that decides first.
-        size_bytes: Length of a file; 0 for a directory.
+        size_bytes: Length of a file; 0 for a directory; `copickfs.model.UNSIZED` if its source lists none.
         mtime_ns: When it was changed, ns since the epoch; of a store when a name directly in it was.
             0 for a run and a voxel spacing: they merge from directories with a time each.
         version: Differs when its metadata may have changed.
         detail: What its metadata tells: ``shape`` (z, y, x), ``dtype``, ``chunks``, ``levels``,
-            ``voxel_size`` (Angstrom), ``points``, ``filaments``, ``vertices``, ``faces``; whatever is not
-            known is not there.
+            ``voxel_size`` (Angstrom), ``points``, ``filaments``, ``vertices``, ``faces``, and ``portal``,
+            what a data portal tells; whatever is not known is not there.
+        run_name: The name that people know its run by, where that is another than its directory's.
     """
 
     identity: Identity
@@ -132,6 +134,7 @@ class EntityRecord:
     mtime_ns: int = 0
     version: str = ""
     detail: dict[str, Any] = dataclasses.field(default_factory=dict)
+    run_name: str = ""
 
     def document(self) -> dict[str, Any]:
         """The record as one flat JSON object, without what is empty or not known."""
@@ -140,6 +143,7 @@ class EntityRecord:
             "type": identity.type.name.lower(),
             "path": identity.path,
             "run": identity.run,
+            "run_name": self.run_name,
             "voxel_size": identity.voxel_size,
             "name": identity.name,
             "user": identity.user,
@@ -151,7 +155,7 @@ class EntityRecord:
             **{key: value for key, value in known.items() if value not in ("", None)},
             "layer": self.layers[0] if self.layers else "",
             "layers": list(self.layers),
-            "size_bytes": self.size_bytes,
+            "size_bytes": None if self.size_bytes == UNSIZED else self.size_bytes,
             "mtime_ns": self.mtime_ns,
             **({"metadata": self.detail} if self.detail else {}),
         }

@@ -14,7 +14,8 @@
     |   |-- ReadOnly(OSError)                     EROFS
     |   |   `-- NotWritable(PermissionError, ValueError)   the same, as copick's users expect it
     |   |-- InvalidName(ValueError)               EINVAL
-    |   `-- Stale(OSError)                        ESTALE, the source changed while it was read
+    |   |-- Stale(OSError)                        ESTALE, the source changed while it was read
+    |   `-- Unreadable(ValueError)                EIO, what is there is not what it has to be
     |-- Transient                          worth trying again; never remembered, never an absence
     |   |-- Unavailable(ConnectionError)          EIO, the layer is down
     |   `-- DeadlineExceeded(TimeoutError)        ETIMEDOUT, the layer did not answer in time
@@ -120,6 +121,10 @@ class Stale(LayerError, OSError):
     """The source changed between opening and reading it."""
 
     code = codes.ESTALE
+
+
+class Unreadable(LayerError, ValueError):
+    """The source holds something else than what has to be made of it."""
 
 
 class Transient(CopickfsError):

@@ -13,6 +13,9 @@ from typing import NamedTuple
 _TYPE_BITS = 0xF
 BLOCK_BYTES = 512  # the unit of st_blocks, by definition of stat(2)
 
+UNSIZED = -1
+"""Length of a file in a listing of a layer that finds it out only when it is asked for the file itself."""
+
 
 class EntryKind(enum.Enum):
     """What a path is, for merging and for display."""
@@ -28,7 +31,7 @@ class Entry(NamedTuple):
     Attributes:
         name: Last component of the path, ``""`` for the root. Undecodable bytes are surrogate-escaped.
         mode: File type and permission bits, as in ``st_mode``.
-        size_bytes: Length of a file.
+        size_bytes: Length of a file; in a listing it may be `UNSIZED`.
         mtime_ns: Modification time, ns since the epoch.
         layer: Name of the layer that answered.
         etag: The source's own version mark, ``""`` where size and mtime have to do.

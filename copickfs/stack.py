@@ -133,13 +133,16 @@ class Stack:
             self.view.membership.subscribe_own(alone.membership.announce)
         return alone
 
-    def connect(self) -> list[tuple[Layer, Transient]]:
+    def connect(self, progress: Callable[[str], None] | None = None) -> list[tuple[Layer, Transient]]:
         """Check, once, that the layers can be reached; those that are out of reach, with their faults.
+
+        Args:
+            progress: Told, in one line, what a layer is at that takes long; from any thread.
 
         Raises:
             ConfigError: A layer can never work as it is configured.
         """
-        self.absent = self.manager.connect_layers(tolerate_outages=True)
+        self.absent = self.manager.connect_layers(tolerate_outages=True, progress=progress)
         return self.absent
 
     def assemble(self, control: ControlLayer | None = None) -> None:

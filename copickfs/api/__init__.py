@@ -26,7 +26,7 @@ from copickfs.api.proxies import (
     CopickVoxelSpacingMultilayer,
 )
 from copickfs.api.root import LayerRoot
-from copickfs.api.specific import CacheFeatures, FilesystemFeatures, IndexFeatures
+from copickfs.api.specific import CacheFeatures, FilesystemFeatures, IndexFeatures, PortalFeatures
 
 __all__ = [
     "CacheFeatures",
@@ -44,6 +44,7 @@ __all__ = [
     "IndexFeatures",
     "LayerManager",
     "LayerRoot",
+    "PortalFeatures",
     "ProxyFactory",
     "from_file",
     "from_string",

@@ -28,7 +28,6 @@ _COPICK_WORDS = {
     "session_id": "session",
     "object_name": "object",
     "pickable_object_name": "object",
-    "run_name": "run",
     "object_types": "type",
     "tomo_type": "name",
     "feature_type": "name",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from copick.models import PickableObject
+
 from copickfs.api import finding, proxies
 from copickfs.api.entity import Classes
 from copickfs.api.factory import ProxyFactory
@@ -15,6 +17,7 @@ from copickfs.api.tree import MergedTree
 from copickfs.config import from_string as _config_from_string
 from copickfs.config import load
 from copickfs.config.models import CopickConfigMultilayer
+from copickfs.layers.objects import objects_told
 from copickfs.stack import Shared, StackOptions
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ class CopickRootMultilayer(TreeRoot):
         proxy_factory: Makes proxies of the objects of single layers.
     """
 
+    _has_asked: bool
+
     classes = Classes(
         run=proxies.CopickRunMultilayer,
         voxel_spacing=proxies.CopickVoxelSpacingMultilayer,
@@ -65,6 +70,21 @@ class CopickRootMultilayer(TreeRoot):
         super().__init__(config, MergedTree(shared))
         self.layer_manager = LayerManager(config, shared, self)
         self.proxy_factory = ProxyFactory()
+
+    @property
+    def config(self) -> CopickConfigMultilayer:
+        """The configuration. Where it names no objects it has those that layers tell of, such as a portal."""
+        config = self._config
+        if not (config.pickable_objects or self._has_asked) and _may_tell(config):
+            self._has_asked = True
+            told = objects_told(self.tree.stack.manager.get_data_layers())
+            config.pickable_objects.extend(PickableObject(**each) for each in told)
+        return config
+
+    @config.setter
+    def config(self, config: CopickConfigMultilayer) -> None:
+        self._config = config
+        self._has_asked = False
 
     def __repr__(self) -> str:
         return f"<CopickRootMultilayer of {self.layer_manager!r}>"
@@ -87,7 +107,7 @@ class CopickRootMultilayer(TreeRoot):
 
         Returns:
             `IndexFeatures`, `CacheFeatures`, or for a data layer what its kind has, such as
-            `FilesystemFeatures`.
+            `FilesystemFeatures` or `PortalFeatures`.
 
         Raises:
             ConfigError: There is no layer of this name.
@@ -166,6 +186,11 @@ class CopickRootMultilayer(TreeRoot):
         if stack.index.keeper is not None:
             stack.index.keeper.settle(_SETTLE_S)
         return stack.catalog
+
+
+def _may_tell(config: CopickConfigMultilayer) -> bool:
+    """True if a layer is of a kind that may know of objects: then the layers are opened to ask."""
+    return any(config.layer_configs[name].config_type != "filesystem" for name in config.data_layers)
 
 
 def from_file(

@@ -43,9 +43,9 @@ class TreeRoot(CopickRoot):
     _objects: list[Any] | None
 
     def __init__(self, config: Any, tree: Tree) -> None:
+        self.tree = tree
         super().__init__(config)
         self._runs = None  # copick would make runs of its own of those that a configuration names
-        self.tree = tree
 
     def query(self) -> list[Any]:
         """The runs that are there now."""

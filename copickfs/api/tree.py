@@ -134,8 +134,10 @@ class MergedTree:
 
     @property
     def view(self) -> View:
-        """See `Tree.view`."""
-        return self._shared.get().view
+        """See `Tree.view`; what other programs of this machine have done by now is seen."""
+        view = self._shared.get().view
+        view.catch_up()
+        return view
 
     def check_writable(self, path: str) -> None:
         """See `Tree.check_writable`."""
@@ -151,12 +153,12 @@ class MergedTree:
         writer = self._writer(path)
         with self._explained(path):
             try:
-                file, _layer = writer.open(path, truncate=True)
+                file, _layer = writer.open(path, truncate=True, whole=True)
             except NotFound:
                 try:
-                    file, _layer = writer.create(path, 0o666 & ~umask(), owner())
+                    file, _layer = writer.create(path, 0o666 & ~umask(), owner(), whole=True)
                 except FileExistsError:  # somebody else was faster
-                    file, _layer = writer.open(path, truncate=True)
+                    file, _layer = writer.open(path, truncate=True, whole=True)
             _fill(file, data)
 
     def make_directory(self, path: str) -> None:
@@ -225,8 +227,10 @@ class LayerTree:
 
     @property
     def view(self) -> View:
-        """See `Tree.view`."""
-        return self._shared.get().view_of(self._name)
+        """See `Tree.view`; what other programs of this machine have done by now is seen."""
+        view = self._shared.get().view_of(self._name)
+        view.catch_up()
+        return view
 
     def check_writable(self, path: str) -> None:
         """See `Tree.check_writable`."""

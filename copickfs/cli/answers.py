@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from copickfs.entities import EntityRecord
 
-_COLUMNS = ("type", "run", "voxel size", "name", "object", "user", "session", "layers", "path")
+_COLUMNS = ("type", "run", "run name", "voxel size", "name", "object", "user", "session", "layers", "path")
 
 
 class Form(enum.Enum):
@@ -102,8 +102,8 @@ def _row(record: EntityRecord, mountpoint: str) -> list[str]:
         kind = f"{identity.segmentation_type} {kind}"
     return [
         kind, *map(printable, (
-            identity.run, size, identity.name, identity.object, identity.user, identity.session,
-            ", ".join(record.layers), _below(mountpoint, identity.path),
+            identity.run, record.run_name, size, identity.name, identity.object, identity.user,
+            identity.session, ", ".join(record.layers), _below(mountpoint, identity.path),
         )),
     ]  # fmt: skip
 

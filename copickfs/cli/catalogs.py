@@ -148,7 +148,10 @@ def tell_skipped(skipped: Sequence[tuple[str, str]]) -> bool:
 
 def connected(manager: LayerManager) -> None:
     """Connect the layers; of those that are out of reach what is known is told as skipped."""
-    manager.connect_layers(tolerate_outages=True)
+    from copickfs.cli.progress import telling
+
+    with telling() as tell:
+        manager.connect_layers(tolerate_outages=True, progress=tell)
 
 
 def _database(config: Any, database_file: str | None, *, must_index: bool) -> Database | None:
@@ -193,11 +196,14 @@ def mount_at(target: str) -> str | None:
     Raises:
         UserError: It is nothing, or a directory, but no mount of copickfs.
     """
+    from copickfs.config.datasets import datasets_named
     from copickfs.daemon.finding import find_mount
     from copickfs.daemon.mounts import mounts_at, resolve
 
     if not target:
         raise UserError("the empty name is neither a configuration file nor a mount point")
+    if datasets_named(target) is not None:
+        return None
     resolved = resolve(target)
     stack = mounts_at(resolved)
     if not (stack and stack[-1].is_copickfs):

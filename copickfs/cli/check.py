@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from copickfs.cli.command import FAILURE, Command
+from copickfs.cli.command import FAILURE
+from copickfs.cli.datasets import ConfiguredCommand
 
 if TYPE_CHECKING:
     from copickfs.layers.base import Layer
     from copickfs.layers.manager import LayerManager
 
 
-@click.command(cls=Command)
+@click.command(cls=ConfiguredCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("mountpoint", required=False)  # not click.Path: it would look at the mount
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")

@@ -7,12 +7,17 @@ from typing import Any
 import click
 
 from copickfs.cli.answers import form_of, forms, offline_option, show
-from copickfs.cli.command import Command, mistakes
+from copickfs.cli.command import mistakes
+from copickfs.cli.datasets import ConfiguredCommand
 
 
-@click.command(cls=Command)
+@click.command(cls=ConfiguredCommand)
 @click.argument("target", metavar="CONFIG|MOUNTPOINT")  # not click.Path: it would look at the mount
 @click.option("--run", metavar="R", help="Name of the run.")
+@click.option(
+    "--run-name", "run_names", multiple=True, metavar="R",
+    help="Name of the run at the data portal, or else its own; may be repeated.",
+)  # fmt: skip
 @click.option("--object", "object_name", metavar="O", help="The object that is shown.")
 @click.option("--user", metavar="U", help="Who made it.")
 @click.option("--session", metavar="S", help="In which session.")
@@ -27,6 +32,7 @@ def find(
     target: str,
     object_name: str | None,
     types: tuple[str, ...],
+    run_names: tuple[str, ...],
     *,
     offline: bool,
     as_json: bool,
@@ -48,6 +54,8 @@ def find(
         given["object"] = object_name
     if types:
         given["type"] = types
+    if run_names:
+        given["run_name"] = run_names
     with mistakes():
         criteria_of(**given)  # a mistake is told before anything is looked for
     with open_target(target, layer=given.get("layer"), offline=offline) as opened:

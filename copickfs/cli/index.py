@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from copickfs.cli.command import INTERRUPTED, Command, stopping
+from copickfs.cli.command import INTERRUPTED, stopping
+from copickfs.cli.datasets import ConfiguredCommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int, int], None]
 
 
-@click.command(cls=Command)
+@click.command(cls=ConfiguredCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--layer", metavar="L", help="Only what this layer has.")
 @click.option("--full", is_flag=True, help="Read everything again, also what has not changed.")

@@ -80,4 +80,6 @@ def mount_helper(arguments: Sequence[str] | None = None) -> None:
 def _is_mount_helper_call(arguments: list[str]) -> bool:
     if len(arguments) < 2 or arguments[0].startswith("-") or arguments[0] in COMMANDS:  # noqa: PLR2004
         return False
+    if arguments[0].startswith("portal:"):  # datasets, in a table of file systems
+        return True
     return os.sep in arguments[0] or arguments[0].endswith(".json") or os.path.isfile(arguments[0])  # noqa: PTH113

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from copickfs.cli.command import Command, restart_alone
+from copickfs.cli.command import restart_alone
+from copickfs.cli.datasets import ConfiguredCommand, make_write_directory
 
 if TYPE_CHECKING:
     from copickfs.daemon.options import MountOptions
 
 
-@click.command(cls=Command)
+@click.command(cls=ConfiguredCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("mountpoint")  # not click.Path: it would look at the mount, which may hang
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to standard error.")
@@ -41,15 +41,18 @@ def mount(context: click.Context, /, config: Path, mountpoint: str, **flags: Any
 
 def mount_configuration(config_file: Path, mountpoint: str, options: MountOptions) -> None:
     """Load, check and mount; returns when the mount answers, or in the foreground when it has ended."""
-    from copickfs.config import load
+    from copickfs.config import absolute_name, load
     from copickfs.daemon.request import check_request
 
     config: Any = load(config_file)
-    request = check_request(config, os.path.abspath(config_file), mountpoint, options)  # noqa: PTH100
+    make_write_directory(config_file)
+    request = check_request(config, absolute_name(config_file), mountpoint, options)
     if options.foreground:
         from copickfs.daemon.foreground import serve
 
         serve(request)
+    from copickfs.cli.progress import telling
     from copickfs.daemon.launch import launch
 
-    launch(request)
+    with telling() as tell:
+        launch(request, tell=tell)

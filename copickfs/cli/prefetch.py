@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from copickfs.cli.command import INTERRUPTED, Command, stopping
+from copickfs.cli.command import INTERRUPTED, stopping
+from copickfs.cli.datasets import ConfiguredCommand
 from copickfs.cli.progress import transfer, waiting
 
 if TYPE_CHECKING:
@@ -40,10 +41,14 @@ class _Wish(NamedTuple):
     jobs: int
 
 
-@click.command(cls=Command)
+@click.command(cls=ConfiguredCommand)
 @click.argument("target", metavar="CONFIG|MOUNTPOINT")  # not click.Path: it would look at the mount
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
 @click.option("--run", metavar="R", help="Name of the run.")
+@click.option(
+    "--run-name", "run_names", multiple=True, metavar="R",
+    help="Name of the run at the data portal, or else its own; may be repeated.",
+)  # fmt: skip
 @click.option("--tomogram", metavar="T", help="Type of tomograms: only these.")
 @click.option("--voxel-size", metavar="V", help="Size of a voxel, in Angstrom.")
 @click.option("--object", "object_name", metavar="O", help="The object that is shown.")
@@ -64,6 +69,7 @@ def prefetch(  # noqa: PLR0913 - the options
     *,
     tomogram: str | None,
     object_name: str | None,
+    run_names: tuple[str, ...],
     types: tuple[str, ...],
     layer: str | None,
     level: int | None,
@@ -88,6 +94,8 @@ def prefetch(  # noqa: PLR0913 - the options
         given["object"] = object_name
     if types:
         given["type"] = types
+    if run_names:
+        given["run_name"] = run_names
     _add_tomogram(given, tomogram)
     _check_usage(paths, given)
     config_file, mountpoint = configuration_of(target)

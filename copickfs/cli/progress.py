@@ -9,7 +9,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from rich.status import Status
+
+_AT_ONCE_S = 0.5
+"""What takes no longer is not worth a line."""
 
 
 @contextlib.contextmanager
@@ -22,6 +27,35 @@ def waiting(text: str, *, quiet: bool) -> Iterator[None]:
 
     with Console(stderr=True).status(text):
         yield
+
+
+@contextlib.contextmanager
+def telling(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """What is being done, in a line that the next one takes the place of; called from any thread.
+
+    Nothing is imported and no thread begins before there is something to tell: a fork may come first.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda _text: None
+        return
+    begun_s = time.monotonic()
+    shown: list[Status] = []
+
+    def tell(text: str) -> None:
+        if time.monotonic() - begun_s < _AT_ONCE_S:
+            return
+        if not shown:
+            from rich.console import Console
+
+            shown.append(Console(stderr=True).status(text))
+            shown[0].start()
+        shown[0].update(text)
+
+    try:
+        yield tell
+    finally:
+        for status in shown:
+            status.stop()
 
 
 @contextlib.contextmanager

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from copickfs.cli.command import Command, restart_alone
+from copickfs.cli.command import restart_alone
+from copickfs.cli.datasets import ConfiguredCommand, make_write_directory
 
 
-@click.command(cls=Command)
+@click.command(cls=ConfiguredCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("mountpoint")  # not click.Path: it would look at the mount, which may hang
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -30,9 +30,11 @@ def run(
     it is not there, and removed again. A -- separates COMMAND from what copickfs itself is to read.
     """
     from copickfs.cli.configuration import mount_options
-    from copickfs.config import load
+    from copickfs.config import absolute_name, load
     from copickfs.daemon.job import run_job
 
     restart_alone(context)
     chosen = mount_options(**flags)
-    sys.exit(run_job(load(config), os.path.abspath(config), mountpoint, chosen, command))  # noqa: PTH100
+    loaded: Any = load(config)
+    make_write_directory(config)
+    sys.exit(run_job(loaded, absolute_name(config), mountpoint, chosen, command))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from copickfs.cli.answers import form_of, forms, offline_option, show
-from copickfs.cli.command import Command, mistakes
+from copickfs.cli.command import mistakes
+from copickfs.cli.datasets import ConfiguredCommand
 
 
-@click.command(cls=Command)
+@click.command(cls=ConfiguredCommand)
 @click.argument("target", metavar="CONFIG|MOUNTPOINT")  # not click.Path: it would look at the mount
 @click.argument("text")
 @click.option("--type", "types", multiple=True, metavar="T", help="Kind, such as picks; may be repeated.")

@@ -76,6 +76,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
         lines += _cache(document["cache"], document["layers"])
     if "index" in document:
         lines.append(f"index          {_index(document['index'])}")
+    lines += [_portal(layer) for layer in document.get("layers", []) if "portal" in layer]
     if document.get("waiting_reads"):
         lines.append(f"waiting        {document['waiting_reads']} reads")
     if document["remedy"]:
@@ -120,6 +121,21 @@ def _index(index: dict[str, Any]) -> str:
         age_s = max(0.0, time.time() - index["indexed_ns"] / 1e9)
         state = f"{index['entities']} entities, all looked at {duration(age_s)} ago"
     return f"{state} (indexing)" if index["indexing"] else state
+
+
+def _portal(layer: dict[str, Any]) -> str:
+    """What a portal has told."""
+    import time
+
+    from copickfs.cli.table import duration
+
+    portal = layer["portal"]
+    if not portal["asked_ns"]:
+        return f"portal         {layer['name']}: has told nothing yet: {portal['message']}"
+    age_s = max(0.0, time.time() - portal["asked_ns"] / 1e9)
+    told = f"portal         {layer['name']}: {portal['runs']} runs, as told {duration(age_s)} ago"
+    left_out = sum(portal["left_out"].values()) + portal["withdrawn"]
+    return f"{told}, {left_out} records left out" if left_out else told
 
 
 def _where(document: dict[str, Any]) -> str:

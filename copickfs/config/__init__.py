@@ -7,6 +7,7 @@ which derive from copick's, live in `copickfs.config.models` and are imported on
 
 from __future__ import annotations
 
+from copickfs.config.datasets import absolute_name
 from copickfs.config.kinds import find_kind, known_kinds
 from copickfs.config.loading import from_string, load, parse
 from copickfs.config.redaction import redact_url, redacted
@@ -30,6 +31,7 @@ __all__ = [
     "Place",
     "PortalConfig",
     "SQLiteDBConfig",
+    "absolute_name",
     "find_kind",
     "from_string",
     "known_kinds",

@@ -182,13 +182,19 @@ class PortalConfig(RemoteFields, LayerConfig):
         default_factory=list, description="Only these runs, by number.", examples=[[15094]]
     )
     run_names: list[str] = Field(
-        default_factory=list, description="Only these runs, by the portal's name.", examples=[["TS_026"]]
+        default_factory=list,
+        description="Only runs of which the portal's name fits one of these patterns (`*`, `?`, `[...]`).",
+        examples=[["TS_0*"]],
     )
     tomo_types: list[str] = Field(
-        default_factory=list, description="Only these types of tomograms.", examples=[["wbp-denoised"]]
+        default_factory=list,
+        description="Only these types of tomograms, as copick names them.",
+        examples=[["wbp-denoised"]],
     )
     object_identifiers: list[str] = Field(
-        default_factory=list, description="Only annotations of these objects.", examples=[["GO:0022626"]]
+        default_factory=list,
+        description="Only annotations of these objects, by the portal's identifiers.",
+        examples=[["GO:0022626"]],
     )
     graphql_url: str | None = Field(
         None,
@@ -197,15 +203,17 @@ class PortalConfig(RemoteFields, LayerConfig):
         examples=["https://portal.example.org/graphql"],
     )
     url_style: Literal["s3", "https"] = Field(
-        "s3", description="Which of the portal's addresses to read data from.", examples=["https"]
+        "s3",
+        description="By which of their addresses files are read: in the bucket, or on the web server.",
+        examples=["https"],
     )
     ttl: float = Field(
-        3600.0,
+        _DAY_S,
         strict=True,
         ge=0,
         le=1e9,
-        description="How long an answer of the portal is believed, in seconds.",
-        examples=[86400],
+        description="Age at which what the portal has told is asked for again, behind, in seconds.",
+        examples=[3600],
     )
 
     @field_validator("read_only")

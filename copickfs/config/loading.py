@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from copickfs.config.datasets import datasets_named
 from copickfs.config.faults import config_error, fault_at
 from copickfs.config.ordinary import as_multilayer, is_ordinary
 from copickfs.config.schema import MultilayerConfig
@@ -36,13 +37,18 @@ def load(path: str | os.PathLike[str], *, model: type[Config] = MultilayerConfig
 
     Args:
         path: A JSON file, UTF-8. Relative paths in it are relative to its directory; if ``path`` is a
-            symbolic link, to the directory of the link.
+            symbolic link, to the directory of the link. Or the name of datasets of a portal, such as
+            ``portal:10301``: see `copickfs.config.datasets`.
         model: The class of the result.
 
     Raises:
         ConfigError: Everything that can be wrong, as one line naming file, key, value and remedy.
     """
     file = os.fsdecode(path)
+    datasets = datasets_named(file)
+    if datasets is not None:
+        data, keys = datasets.as_multilayer()
+        return _checked(data, Source(str(datasets), keys=keys), model)
     text = _read(file)
     return from_string(text, base_directory=Path(os.path.abspath(file)).parent, file=file, model=model)  # noqa: PTH100 -- "~" is the shell's, and ".." is kept
 
@@ -98,6 +104,11 @@ def parse(
         source = Source(file, source.base_directory, keys, strict_arguments=False)
     elif data.get("config_type") != "multilayer":
         raise _not_a_stack(data, source)
+    return _checked(data, source, model)
+
+
+def _checked(data: Mapping[str, Any], source: Source, model: type[Config]) -> Config:
+    """A stack of layers in the classes of its models."""
     try:
         config = model.model_validate(_plain(data, source, (), {}), context=source)
     except ValidationError as error:

@@ -20,6 +20,10 @@ STATIC = "static"
 PORTAL = "portal"
 OVERLAY_PRIORITY = 100
 LOWER_PRIORITY = 10
+FOR_EVER_S = 1e9
+"""The longest time that a layer believes anything."""
+
+_PORTAL_TTL = "portal_cache_ttl_seconds"
 
 
 def is_ordinary(data: Mapping[str, Any]) -> bool:
@@ -45,7 +49,13 @@ def as_multilayer(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[Locatio
     lower = {"priority": LOWER_PRIORITY, "read_only": True}
     layer(OVERLAY, upper, {"root": "overlay_root", "fs_args": "overlay_fs_args"})
     if data.get("config_type") == "cryoet_data_portal":
-        layer(PORTAL, {"config_type": "cryoet_data_portal", **lower}, {"dataset_ids": "dataset_ids"})
+        portal = {"config_type": "cryoet_data_portal", **lower}
+        renamed = {"dataset_ids": "dataset_ids"}
+        if _is_for_ever(data.get(_PORTAL_TTL)):
+            portal["ttl"] = FOR_EVER_S
+        else:
+            renamed["ttl"] = _PORTAL_TTL
+        layer(PORTAL, portal, renamed)
     elif data.get("static_root") not in (None, data.get("overlay_root")):
         renamed = {"root": "static_root", "fs_args": "static_fs_args"}
         layer(STATIC, {"config_type": "filesystem", **lower}, renamed)
@@ -53,3 +63,7 @@ def as_multilayer(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[Locatio
         layers=list(layers), layer_configs=layers, default_write_layer=OVERLAY, config_type="multilayer"
     )
     return stack, keys
+
+
+def _is_for_ever(ttl_s: object) -> bool:
+    return isinstance(ttl_s, int) and ttl_s <= 0

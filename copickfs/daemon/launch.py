@@ -25,12 +25,14 @@ from copickfs.daemon.process import Process
 from copickfs.errors import MountError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from copickfs.daemon.request import MountRequest
 
 _log = logging.getLogger(__name__)
 
 START_LIMIT_S = 90.0
-"""How long a daemon may take to be ready; remote layers have shorter limits of their own."""
+"""How long a daemon that starts may say nothing; remote layers have shorter limits of their own."""
 
 _END_LIMIT_S = 3.0
 
@@ -70,12 +72,15 @@ class _Pipe:
         return True
 
 
-def launch(request: MountRequest, *, follow_parent: bool = False) -> Process:
+def launch(
+    request: MountRequest, *, follow_parent: bool = False, tell: Callable[[str], None] = lambda _text: None
+) -> Process:
     """Start a daemon and wait until its mount answers.
 
     Args:
         request: What to mount, and how; its log file is set.
         follow_parent: The daemon ends with this process, also when this one is killed.
+        tell: Told, in one line, what the daemon is at.
 
     Returns:
         The daemon, a child of this process.
@@ -93,7 +98,7 @@ def launch(request: MountRequest, *, follow_parent: bool = False) -> Process:
         _run_child(request, writer, parent if follow_parent else None)
     os.close(writer)
     try:
-        return _await_ready(request, pid, reader)
+        return _await_ready(request, pid, reader, tell)
     except BaseException:
         _end_child(request, pid)
         raise
@@ -150,7 +155,7 @@ def _redirect_standard_streams(messages: int) -> None:
     os.close(nothing)
 
 
-def _await_ready(request: MountRequest, pid: int, reader: int) -> Process:
+def _await_ready(request: MountRequest, pid: int, reader: int, tell: Callable[[str], None]) -> Process:
     deadline = time.monotonic() + START_LIMIT_S
     stage, pending = "starting", b""
     where = f"; log: {request.log_file}"
@@ -159,6 +164,7 @@ def _await_ready(request: MountRequest, pid: int, reader: int) -> Process:
         if remaining_s <= 0 or not select.select([reader], [], [], remaining_s)[0]:
             raise MountError(f"the daemon was not ready within {START_LIMIT_S:.0f} s (while {stage}){where}")
         data = os.read(reader, 65536)
+        deadline = time.monotonic() + START_LIMIT_S
         if not data:
             raise MountError(_describe_death(request, pid, stage) + where)
         *lines, pending = (pending + data).split(b"\n")
@@ -169,6 +175,7 @@ def _await_ready(request: MountRequest, pid: int, reader: int) -> Process:
             if "ready" in document:
                 return Process.of(pid)
             stage = document["stage"]
+            tell(stage)
 
 
 def _describe_death(request: MountRequest, pid: int, stage: str) -> str:

@@ -26,6 +26,7 @@ from copickfs.daemon.registry import Record, Registration, living
 from copickfs.daemon.status import DaemonStatus
 from copickfs.daemon.transient_directory import remove_directories
 from copickfs.errors import MountError
+from copickfs.layers.objects import objects_told
 from copickfs.ops.filesystem import Filesystem
 from copickfs.ops.session import Session, SessionOptions
 from copickfs.stack import Stack, StackOptions
@@ -109,7 +110,7 @@ class Daemon:
 
     def _connect(self) -> None:
         self._tell("connecting the layers")
-        absent = self._stack.connect()
+        absent = self._stack.connect(progress=self._tell)
         if not absent:
             return
         reasons = "; ".join(
@@ -258,11 +259,14 @@ class Daemon:
 
     def _control(self) -> ControlLayer:
         request = self._request
+        copick_config = copick_config_of(request.config, request.mountpoint)
+        if not copick_config["pickable_objects"]:
+            copick_config["pickable_objects"] = objects_told(self._manager.get_data_layers())
         return control_layer(
             status=self._status.document,
             metrics=self._status.metrics,
             configuration=redacted(request.config),
-            copick_config=copick_config_of(request.config, request.mountpoint),
+            copick_config=copick_config,
             owner=(os.getuid(), os.getgid()),
         )
 

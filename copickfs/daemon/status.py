@@ -151,6 +151,7 @@ class DaemonStatus:
             "cached_bytes": statistics.cached_bytes,
             "prefetch_queued": statistics.prefetch_queued,
             **pending_document(layer),
+            **layer.notes(),
         }
 
 

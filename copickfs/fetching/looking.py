@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from copickfs.errors import LayerError, NotADirectory, NotFound, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Executor
 
     from copickfs.model import Entry
@@ -52,6 +52,24 @@ class Looking:
         """Directories with what is in them, in the order in which they were given."""
         wanted = list(directories)
         return zip(wanted, self._pool.map(self.listing, wanted), strict=True)
+
+    def entry(self, path: str) -> Entry | None:
+        """What a path is; None if it is not there, or cannot be looked at."""
+        if self.stop.is_set():
+            return None
+        try:
+            return self.view.lookup(path).entry
+        except (NotFound, NotADirectory):
+            return None
+        except (Transient, LayerError, OSError) as error:
+            self.skip(path, error)
+            return None
+
+    def each_entry(self, wanted: Sequence[str]) -> Iterator[tuple[str, Entry]]:
+        """Those of some paths that are there, with what they are, in the order in which they were given."""
+        for path, entry in zip(wanted, self._pool.map(self.entry, wanted), strict=True):
+            if entry is not None:
+                yield path, entry
 
     def skip(self, path: str, error: Exception) -> None:
         """``path`` could not be read."""

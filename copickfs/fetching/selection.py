@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from copickfs import paths
 from copickfs.entities import OBJECTS_DIRECTORY, RUNS_DIRECTORY, EntityType, holds_entities, naming
-from copickfs.errors import InvalidName, NotADirectory, NotFound, UserError
-from copickfs.index import is_named, matches
+from copickfs.errors import InvalidName, NotADirectory, NotFound, Transient, UserError
+from copickfs.index import is_named, matches, run_name_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -44,13 +44,15 @@ def named(looking: Looking, wanted: Iterable[str]) -> list[str]:
 def found(looking: Looking, criteria: Criteria) -> list[str]:
     """The paths of the entities that meet criteria; what is below a run or voxel spacing goes with it."""
     met: list[str] = []
-    if EntityType.OBJECT in criteria.types:
+    if EntityType.OBJECT in criteria.types and criteria.run_name is None:
         entities = _entities(OBJECTS_DIRECTORY, looking.listing(OBJECTS_DIRECTORY))
         met += [entity.path for entity in entities if matches(criteria, entity)]
     if not set(criteria.types) - {EntityType.OBJECT}:
         return met
     runs = []
     for run in _entities(RUNS_DIRECTORY, looking.listing(RUNS_DIRECTORY)):
+        if not _is_known_as(looking, run, criteria.run_name):
+            continue
         if matches(criteria, run):
             met.append(run.path)
         elif is_named(run.run, criteria.run):
@@ -85,6 +87,21 @@ def topmost(wanted: Collection[str]) -> list[str]:
         if not kept or (kept[-1] and not path.startswith(kept[-1] + "/")):
             kept.append(path)
     return kept
+
+
+def _is_known_as(looking: Looking, run: Identity, wanted: Collection[str] | None) -> bool:
+    """True if people know a run by one of some names, or its directory has one where nobody tells another."""
+    if wanted is None:
+        return True
+    try:
+        told = [layer.known_of(run.path) or {} for layer in looking.view.members(run.path)]
+    except (NotFound, NotADirectory):
+        return False  # gone since it was listed
+    except Transient as error:
+        looking.skip(run.path, error)
+        return False
+    name = next(filter(None, map(run_name_of, told)), run.run)
+    return any(is_named(name, each) for each in wanted)
 
 
 def _in_runs(looking: Looking, criteria: Criteria, runs: Sequence[str]) -> list[str]:

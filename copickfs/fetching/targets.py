@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from copickfs import paths
 from copickfs.errors import NotADirectory, NotFound, Transient
 from copickfs.fetching.levels import levels_of
+from copickfs.model import UNSIZED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -78,6 +79,7 @@ class Targets:
     def _below(self, directories: Sequence[str]) -> list[str]:
         """Add the files in some directories; the directories in them that are to be gone through."""
         inner: list[str] = []
+        unsized: list[str] = []
         for directory, entries in self._looking.each(directories):
             only_documents = directory in self._documents_only
             for entry in entries:
@@ -85,8 +87,14 @@ class Targets:
                 if entry.is_dir:
                     if not only_documents:
                         inner.append(path)
-                elif not only_documents or entry.name in paths.ARRAY_METADATA:
+                elif only_documents and entry.name not in paths.ARRAY_METADATA:
+                    continue
+                elif entry.size_bytes == UNSIZED and entry.layer in self._layers:
+                    unsized.append(path)
+                else:
                     self._add(path, entry)
+        for path, looked_up in self._looking.each_entry(unsized):
+            self._add(path, looked_up)
         for path in inner:
             if paths.is_store(path) and paths.store_of(path) == path:
                 self._choose_level(path)

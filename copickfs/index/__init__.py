@@ -12,6 +12,7 @@ from copickfs.index.matching import is_named, matches
 from copickfs.index.opening import OPEN_BUSY_S, in_memory, open_database, rebuild
 from copickfs.index.pruning import prune_names, prune_stacks
 from copickfs.index.queries import Criteria, Queries
+from copickfs.index.sources import run_name_of
 from copickfs.index.stack import stack_key
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "prune_names",
     "prune_stacks",
     "rebuild",
+    "run_name_of",
     "stack_key",
 ]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from copickfs.index.rows import ids_of
+from copickfs.entities import EntityType
+from copickfs.index.rows import ids_of, kind_of
+from copickfs.index.sources import run_name_of, searched
 from copickfs.index.text import shown, stored, words
 from copickfs.paths import split
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
-    from copickfs.entities import EntityRecord, EntityType, Identity
+    from copickfs.entities import EntityRecord
 
 _WORD_COLUMNS = "name, object, run, user, session"
 
@@ -55,7 +57,8 @@ class EntityChange:
                     self._take_out([old])
                 number = self._number(record.identity.type)
                 added.append((number, *row))
-                texts.append((number, *self._words(record.identity)))
+                texts.append((number, *self._words(record)))
+                self._keep_run_name(row, record)
             self._take_out(before.values())
         self._connection.executemany(f"INSERT INTO entity VALUES ({','.join('?' * 17)})", added)
         self._connection.executemany(
@@ -93,14 +96,26 @@ class EntityChange:
             record.version, json.dumps(record.detail, separators=(",", ":")) if record.detail else "{}",
         )  # fmt: skip
 
+    def _keep_run_name(self, row: Sequence[Any], record: EntityRecord) -> None:
+        """Note the name that people know a run by."""
+        run_name = run_name_of(record.detail) if record.identity.type is EntityType.RUN else ""
+        if run_name:
+            kept = "INSERT OR REPLACE INTO run_name (stack, run, text) VALUES (?, ?, ?)"
+            self._connection.execute(kept, (self._stack, row[4], run_name))
+
     def _take_out(self, rows: Iterable[Sequence[Any]]) -> None:
         for row in rows:
             self._connection.execute("DELETE FROM entity WHERE id = ?", (row[0],))
-            texts = self._texts(row[6], row[9], row[5], row[7], row[8])
+            name, *texts = self._texts(row[6], row[9], row[5], row[7], row[8])
+            if row[16] != "{}":
+                name = searched(name, json.loads(row[16]))
+                if kind_of(row[0]) == EntityType.RUN:
+                    gone = "DELETE FROM run_name WHERE stack = ? AND run = ?"
+                    self._connection.execute(gone, (self._stack, row[5]))
             self._connection.execute(
                 f"INSERT INTO entity_words (entity_words, rowid, {_WORD_COLUMNS}) "
                 "VALUES ('delete', ?, ?, ?, ?, ?, ?)",
-                (row[0], *texts),
+                (row[0], name, *texts),
             )
 
     def _texts(self, *names: int) -> Iterator[str]:
@@ -109,9 +124,11 @@ class EntityChange:
             yield words(shown(text))
 
     @staticmethod
-    def _words(identity: Identity) -> tuple[str, ...]:
+    def _words(record: EntityRecord) -> tuple[str, ...]:
+        identity = record.identity
         found = (identity.name, identity.object, identity.run, identity.user, identity.session)
-        return tuple(words(text) for text in found)
+        name, *others = (words(text) for text in found)
+        return searched(name, record.detail), *others
 
     def _number(self, kind: EntityType) -> int:
         number = self._next.get(kind)

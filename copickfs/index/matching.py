@@ -15,7 +15,10 @@ _NAMES = ("run", "object", "user", "session", "name", "segmentation_type")
 
 
 def matches(criteria: Criteria, identity: Identity) -> bool:
-    """True if an entity is one of those that are looked for, as far as its path tells: not by its layers."""
+    """True if an entity is one of those that are looked for, as far as its path tells.
+
+    Its layers may tell otherwise, and the name that people know its run by.
+    """
     return (
         identity.type in criteria.types
         and all(is_named(getattr(identity, name), getattr(criteria, name)) for name in _NAMES)

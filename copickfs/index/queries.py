@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from copickfs.entities import EntityType
 from copickfs.index.rows import COLUMNS, JOINED, ids_of, kind_of, record_of, stack_id
 from copickfs.index.searching import clauses_of, expressions
+from copickfs.index.sources import texts_of
 from copickfs.index.text import stored
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Criteria:
         voxel_size: In Angstrom, to 0.0005; or a pattern for the number with three decimals.
         layer: A layer that has it, whether it decides or is shadowed.
         segmentation_type: Type of a segmentation.
+        run_name: Names, one of which people know the run by, or else its directory has.
     """
 
     type: Collection[EntityType] | None = None
@@ -55,6 +57,7 @@ class Criteria:
     voxel_size: float | str | None = None
     layer: str | None = None
     segmentation_type: str | None = None
+    run_name: Collection[str] | None = None
 
     @property
     def types(self) -> list[EntityType]:
@@ -128,6 +131,10 @@ def _condition(criteria: Criteria, stack: int) -> tuple[str, list[Any]]:
             names, more = _names(wanted)
             conditions.append(f"e.{column} IN ({names})")
             values += more
+    if criteria.run_name is not None:
+        condition, more = _run_name_condition(criteria.run_name, stack)
+        conditions.append(condition)
+        values += more
     if criteria.voxel_size is not None:
         condition, more = _voxel_condition(criteria.voxel_size)
         conditions.append(condition)
@@ -153,6 +160,18 @@ def _condition(criteria: Criteria, stack: int) -> tuple[str, list[Any]]:
         conditions.append("(" + " OR ".join(["e.id BETWEEN ? AND ?"] * len(spans) or ["0"]) + ")")
         values += [bound for span in spans for bound in span]
     return " AND ".join(conditions), values
+
+
+def _run_name_condition(wanted: Collection[str], stack: int) -> tuple[str, list[Any]]:
+    """Runs that people know by one of some names; a run that has no other name, by that of its directory."""
+    told = "SELECT run FROM run_name WHERE stack = ?"
+    found, values = ["SELECT 0 WHERE 0"], list[Any]()
+    for each in wanted:
+        names, more = _names(each)
+        found.append(f"{told} AND text {'GLOB' if GLOB & set(each) else '='} ?")
+        found.append(f"SELECT id FROM ({names}) WHERE id NOT IN ({told})")
+        values += [stack, more[0], *more, stack]
+    return f"e.run IN ({' UNION ALL '.join(found)})", values
 
 
 def _voxel_condition(size: float | str) -> tuple[str, list[Any]]:
@@ -249,11 +268,13 @@ def _best(
 def _score(record: EntityRecord, wanted: Sequence[str]) -> int:
     identity = record.identity
     names = (identity.name, identity.object, identity.run, identity.user, identity.session)
-    folded = [name.casefold() for name in names]
+    told = (record.run_name, *texts_of(record.detail))
+    folded = [name.casefold() for name in (*names, *told)]
+    weights = _WEIGHTS + (1,) * len(told)
     return sum(
         max(
             weight * (3 if name == word else 2 if name.startswith(word) else word in name)
-            for name, weight in zip(folded, _WEIGHTS, strict=True)
+            for name, weight in zip(folded, weights, strict=True)
         )
         for word in wanted
     )

@@ -20,7 +20,8 @@ MOST_STACKS = 1 << (62 - _STACK_BITS)
 
 COLUMNS = """
     d.path, e.leaf, e.type, run.text, name.text, user.text, session.text, object.text, e.voxel_size,
-    e.segmentation_type, layers.text, e.size_bytes, e.mtime_ns, e.version, e.detail, e.id
+    e.segmentation_type, layers.text, e.size_bytes, e.mtime_ns, e.version, e.detail,
+    (SELECT text FROM run_name WHERE stack = e.stack AND run = e.run), e.id
 """
 JOINED = """
     entity e CROSS JOIN directory d ON d.id = e.directory CROSS JOIN name run ON run.id = e.run
@@ -40,7 +41,8 @@ def record_of(row: Sequence[Any]) -> EntityRecord:
         _TYPES[kind], join(path, leaf), run, size, name, user, session, shows, segmentation_type
     )
     detail = {} if row[14] == "{}" else _decode(row[14])[0]
-    return EntityRecord(identity, tuple(layers.split("/")), row[11], row[12], row[13], detail)
+    layers = tuple(layers.split("/"))
+    return EntityRecord(identity, layers, row[11], row[12], row[13], detail, row[15] or "")
 
 
 def ids_of(stack: int, kind: EntityType) -> tuple[int, int]:

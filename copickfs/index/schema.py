@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2
 """``PRAGMA user_version`` of a database with these tables."""
 
 APPLICATION_ID = 0x636F706B
 """``PRAGMA application_id``: "copk"."""
 
-TABLES = """
+_FIRST = """
 -- A stack of layers in its order: what one configuration merges into one tree.
 CREATE TABLE stack (
     id INTEGER PRIMARY KEY,
@@ -81,5 +81,38 @@ CREATE TABLE listing (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: dict[int, str] = {}
+_SECOND = """
+-- The names that people know runs by, where a layer tells others than those of their directories.
+CREATE TABLE run_name (
+    stack INTEGER NOT NULL REFERENCES stack (id),
+    run INTEGER NOT NULL REFERENCES name (id),
+    text TEXT NOT NULL,
+    PRIMARY KEY (stack, run)
+) WITHOUT ROWID;
+
+-- What was asked of a CryoET Data Portal at one time; see `copickfs.index.portal`.
+CREATE TABLE portal_selection (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,                 -- the portal, and what was asked for
+    fetched_ns INTEGER NOT NULL,              -- when it was asked, ns since the epoch; 0: it never answered
+    digest TEXT NOT NULL,                     -- differs when anything in the answer does
+    about BLOB NOT NULL,                      -- what is told of all of it: JSON, compressed
+    failed_ns INTEGER NOT NULL,               -- when it was asked last and did not answer; 0: it did
+    failure TEXT NOT NULL                     -- why, in one line
+);
+CREATE TABLE portal_run (
+    selection INTEGER NOT NULL REFERENCES portal_selection (id),
+    run INTEGER NOT NULL,                     -- the portal's number of it
+    dataset INTEGER NOT NULL,                 -- the portal's number of its dataset
+    name TEXT NOT NULL,                       -- the portal's name of it; a BLOB where it is not UTF-8
+    digest TEXT NOT NULL,                     -- of name and record
+    record BLOB NOT NULL,                     -- all that the portal tells of it: JSON, compressed
+    PRIMARY KEY (selection, run)
+) WITHOUT ROWID;
+"""
+"""What version 2 has added."""
+
+TABLES = _FIRST + _SECOND
+
+MIGRATIONS: dict[int, str] = {1: _SECOND}
 """By the version that they start from, the statements that make the next one."""

@@ -62,7 +62,8 @@ class Catalog:
 
         Args:
             criteria: ``type`` (a word such as ``"picks"``, or several), ``run``, ``object``, ``user``,
-                ``session``, ``name``, ``voxel_size`` (Angstrom), ``layer``, ``segmentation_type``; see
+                ``session``, ``name``, ``voxel_size`` (Angstrom), ``layer``, ``segmentation_type``,
+                ``run_name`` (a name that people know the run by, or several); see
                 `copickfs.index.Criteria`.
 
         Returns:

@@ -30,6 +30,8 @@ def criteria_of(**criteria: Any) -> Criteria:
     kinds = criteria.pop("type", None)
     if kinds is not None:
         kinds = types_of([kinds] if isinstance(kinds, str) else kinds)
+    if isinstance(criteria.get("run_name"), str):
+        criteria["run_name"] = [criteria["run_name"]]
     _require_size(criteria.get("voxel_size"))
     require_one_of(SEGMENTATION_TYPES, criteria.get("segmentation_type"), "type of segmentations")
     return Criteria(type=kinds, **criteria)

@@ -9,7 +9,7 @@ import xxhash
 
 from copickfs.entities import ENTITY_DIRECTORIES, EntityRecord, EntityType, holds_entities, naming
 from copickfs.errors import NotADirectory, NotFound
-from copickfs.indexing.metadata import CONTAINERS, STORES, Metadata
+from copickfs.indexing.metadata import CONTAINERS, STORES, Known, Metadata
 from copickfs.paths import split
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class _Seen(NamedTuple):
         layers: The layers that have it, the deciding one first.
         asked: The layer to read it from; None to ask the merged tree.
         version: As in its record; None if its metadata has to be read for that.
+        told: What is known of it without reading; None if it has to be read.
     """
 
     identity: Identity
@@ -68,6 +69,7 @@ class _Seen(NamedTuple):
     layers: tuple[str, ...]
     asked: Layer | None
     version: str | None
+    told: Known | None
 
 
 class Looker:
@@ -104,7 +106,7 @@ class Looker:
             old = kept.get(one.leaf)
             if old is None or one.version != old.version:
                 old = None
-                reads += one.identity.type not in CONTAINERS
+                reads += one.told is None and one.identity.type not in CONTAINERS
             records.append(self._record(one, old))
         had = _known_below(directory, known_stamp, known)
         return Look(
@@ -118,8 +120,10 @@ class Looker:
         )
 
     def _record(self, one: _Seen, old: EntityRecord | None) -> EntityRecord:
-        entry, is_container = one.entry, one.identity.type in CONTAINERS
-        if old is None:
+        entry = one.entry
+        if one.told is not None:
+            version, detail = one.told
+        elif old is None:
             version, detail = self._metadata.read(one.identity, entry, one.asked)
         else:
             version, detail = old.version, old.detail
@@ -127,7 +131,7 @@ class Looker:
             one.identity,
             one.layers,
             0 if stat.S_ISDIR(entry.mode) else entry.size_bytes,
-            0 if is_container else entry.mtime_ns,
+            _mtime_ns(one),
             version,
             detail,
         )
@@ -159,8 +163,10 @@ class Looker:
             else:
                 layers = self._layers(identity, entry, others)
             asked = None if len(layers) > 1 and marks.possible else self._by_name.get(layers[0])
-            version = self._version(identity, leaf, entry, asked, known)
-            seen.append(_Seen(identity, leaf, entry, layers, asked, version))
+            having = [self._by_name[name] for name in layers if name in self._by_name]
+            told = self._metadata.told(identity, entry, having)
+            version = told.version if told else self._version(identity, leaf, entry, asked, known)
+            seen.append(_Seen(identity, leaf, entry, layers, asked, version, told))
         return seen, sorted(below)
 
     def _version(
@@ -217,11 +223,16 @@ class Looker:
 def _stamp(seen: Sequence[_Seen], versions: Sequence[str | None], below: Sequence[str]) -> str:
     """A digest of all that the records are made from, and which `ENTITY_DIRECTORIES` there are."""
     lines = sorted(
-        f"{one.leaf}\0{version}\0{one.entry.mtime_ns if version else 0}\0{'/'.join(one.layers)}"
+        f"{one.leaf}\0{version}\0{_mtime_ns(one)}\0{'/'.join(one.layers)}"
         for one, version in zip(seen, versions, strict=True)
     )
     digest = xxhash.xxh3_128_hexdigest("\0\0".join(lines).encode(errors="surrogateescape"))
     return f"{_FORMAT}{digest}{sum(_BITS.get(split(path)[1], 0) for path in below):02x}"
+
+
+def _mtime_ns(one: _Seen) -> int:
+    """The time that is in the record."""
+    return 0 if one.identity.type in CONTAINERS else one.entry.mtime_ns
 
 
 def _known_below(directory: str, stamp: str, known: Mapping[str, EntityRecord]) -> set[str]:

@@ -6,6 +6,7 @@ that they need not be read again while they are what they were. Thread-safe.
 
 from __future__ import annotations
 
+import json
 import stat
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,8 @@ from copickfs.layers.local import LocalLayer
 from copickfs.model import ByteRange
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from copickfs.entities import Identity
     from copickfs.layers.base import Layer, LayerFile
     from copickfs.model import Entry
@@ -38,6 +41,9 @@ _TICK_NS = 50_000_000
 """A file may be changed again within this time and look the same: its times are those of a clock's ticks."""
 
 _UNSURE = "~"
+_TOLD = "told"
+"""Begins the version of a record that was made without reading documents."""
+
 _MARK_CHARACTERS = 16
 _ABSENT_MARK = "-" * _MARK_CHARACTERS
 _UNSURE_MARK = _UNSURE * _MARK_CHARACTERS
@@ -84,6 +90,28 @@ class Metadata:
         data, version = self.document(path, layer, MAX_POINTS_BYTES)
         tell = documents.picks if kind is EntityType.PICKS else documents.filaments
         return Known(version or entry.version, tell(data))
+
+    def told(self, identity: Identity, entry: Entry, layers: Sequence[Layer]) -> Known | None:
+        """What the layers that have an entity tell of it without being asked for contents.
+
+        Args:
+            identity: The entity.
+            entry: Its entry.
+            layers: All that have it, the deciding one first. Of what merges all say something, of which
+                the highest counts.
+
+        Returns:
+            None if its documents have to be read.
+        """
+        is_container = identity.type in CONTAINERS
+        found = [layer.known_of(identity.path) for layer in (layers if is_container else layers[:1])]
+        said = [each for each in reversed(found) if each is not None]
+        if not said:
+            return None
+        detail = {name: value for each in said for name, value in each.items()}
+        text = json.dumps(detail, sort_keys=True)
+        versions = () if is_container else (_mark(entry.version),)
+        return Known("\n".join((_TOLD, *versions, _mark(text))), detail)
 
     def is_store_unchanged(self, path: str, version: str, entry: Entry, layer: Layer | None) -> bool:
         """True if the documents that ``version`` speaks of are what they were.

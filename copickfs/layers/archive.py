@@ -65,6 +65,10 @@ class ListingArchive:
         self._debts: list[Callable[[], None]] = []
         """Changes of the index that could not be made, and without which it is wrong."""
 
+    def keep_in(self, store: ListingStore) -> None:
+        """From now on the listings are in ``store``."""
+        self._store = store
+
     def load(self, directory: str) -> Kept | None:
         """What was remembered of ``directory``, perhaps by an earlier process. Reads from the disk."""
         if self._store is None or time.monotonic() < self._unread_until_s:

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from copickfs.errors import WouldBlock
 from copickfs.model import ByteRange, Entry, Health, Pending, Space, Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 LISTED_TTL_S = 300.0
 """How long an answer is believed where the layer announces every change."""
@@ -88,7 +88,12 @@ class Layer(Protocol):
         ...
 
     def scan(self, path: str) -> Sequence[Entry]:
-        """The complete listing of one directory, in no particular order."""
+        """The complete listing of one directory, in no particular order.
+
+        Files whose length costs a request of their own may be `UNSIZED` in it; for `stat` they are not.
+        Whatever else an entry tells, but for its blocks, is what `stat` tells; an unsized one has an
+        `Entry.inode` or an `Entry.etag`, so that it stays the same file when its length becomes known.
+        """
         ...
 
     def open(self, path: str) -> LayerFile:
@@ -105,6 +110,22 @@ class Layer(Protocol):
 
     def list_xattrs(self, path: str) -> list[str]:
         """The names of the source's own extended attributes."""
+        ...
+
+    def described(self, path: str) -> Mapping[str, str]:
+        """What the source tells people of ``path``, from memory; shown as ``user.copickfs.<name>``.
+
+        Names have a dot, like ``portal.run_name``: those without one are copickfs's own.
+        """
+        ...
+
+    def known_of(self, path: str) -> Mapping[str, Any] | None:
+        """What the source tells of an entity, from memory; None: its contents tell more.
+
+        A JSON object as in `EntityRecord.detail`. What is below ``portal`` is searched in like names;
+        its ``run_name`` is the name that people know a run by. Called for every entity of every
+        listing that the index looks at.
+        """
         ...
 
     def stat_nowait(self, path: str) -> Entry:
@@ -154,6 +175,10 @@ class Layer(Protocol):
         """Counters, from memory."""
         ...
 
+    def notes(self) -> Mapping[str, Any]:
+        """What a kind of layer tells of itself in the status document beside all this, from memory."""
+        ...
+
     def pending(self) -> Pending:
         """What is still to be sent to the source, from memory; also after `close`."""
         ...
@@ -171,6 +196,9 @@ class BaseLayer:
         priority: Higher is asked first.
         read_only: True if no face may ever write here.
         on_unavailable: ``"wait"`` or ``"error"``.
+
+    Attributes:
+        on_progress: Told, in one line, what `connect` is at where that takes long; from any thread.
     """
 
     def __init__(
@@ -180,6 +208,7 @@ class BaseLayer:
         self.priority = priority
         self.read_only = read_only
         self.on_unavailable = on_unavailable
+        self.on_progress: Callable[[str], None] = lambda _text: None
 
     def connect(self) -> None:
         """Nothing to connect."""
@@ -210,6 +239,14 @@ class BaseLayer:
     def list_xattrs(self, path: str) -> list[str]:  # noqa: ARG002
         """None."""
         return []
+
+    def described(self, path: str) -> Mapping[str, str]:  # noqa: ARG002
+        """Most sources tell nothing but names and contents."""
+        return {}
+
+    def known_of(self, path: str) -> Mapping[str, Any] | None:  # noqa: ARG002
+        """Contents have to be read."""
+        return None
 
     def stat_nowait(self, path: str) -> Entry:  # noqa: ARG002
         """See `Layer.stat_nowait`."""
@@ -251,6 +288,10 @@ class BaseLayer:
     def statistics(self) -> Statistics:
         """Nothing is counted."""
         return Statistics()
+
+    def notes(self) -> Mapping[str, Any]:
+        """Nothing more."""
+        return {}
 
     def pending(self) -> Pending:
         """Nothing: what is written is at the source."""

@@ -24,7 +24,8 @@ from copickfs.layers.flight import SingleFlight
 from copickfs.layers.lister import Lister, is_internal
 from copickfs.layers.listings import Kept, Listing, ListingMemory
 from copickfs.layers.loosenames import STALE_RETRY_S, LooseNames
-from copickfs.layers.sources import DIRECTORY, Found
+from copickfs.layers.sources import DIRECTORY, UNSEEN, Found
+from copickfs.model import UNSIZED
 from copickfs.paths import split, store_of
 
 if TYPE_CHECKING:
@@ -117,6 +118,40 @@ class Catalogue:
         if self._fetcher.hides(name) and not store_of(directory):
             return self._loose.found(path, wait=wait, archived=self._archive.is_believed)
         raise NotFound(path)
+
+    def sized(self, path: str, *, wait: bool = True) -> Found:
+        """Like `found`, with the length of a file also where listings leave it out."""
+        found = self.found(path, wait=wait)
+        return self._asked_for(path, wait=wait) if found.size_bytes == UNSIZED else found
+
+    def seen(self, path: str, *, wait: bool = True) -> Found:
+        """Like `found`, with the version of a file also where listings leave it out."""
+        found = self.found(path, wait=wait)
+        is_whole = found.size_bytes != UNSIZED and not found.etag.endswith(UNSEEN)
+        return found if is_whole else self._asked_for(path, wait=wait)
+
+    def _asked_for(self, path: str, *, wait: bool) -> Found:
+        """What the source tells of one file, remembered in its listing."""
+        if not wait:
+            raise WouldBlock(self._name)
+        return self._flights.run(("info", path), lambda: self._learned(path), self._wait_s)
+
+    def _learned(self, path: str) -> Found:
+        directory, name = split(path)
+        listed = self.found(path)
+        try:
+            found = self._fetcher.info(path)
+        except NotFound:
+            self.distrust(path)  # it was listed: the listing tells of it no more
+            raise
+        kept = self._memory.find(directory)
+        if kept is not None:
+            with self._lock:
+                listing = kept.listing(directory)
+                if listing is not None and listing.get(name) == listed:
+                    kept.patch(path, found)
+            self._archive.save(kept)
+        return found
 
     def listing(self, directory: str, *, wait: bool = True, ahead: bool = False) -> Listing:
         """The complete listing of one directory. Raises like `found`, and `AccessDenied`."""

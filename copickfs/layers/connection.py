@@ -42,6 +42,7 @@ class Connection:
         fs_args: Arguments for the fsspec file system.
         timeout_s: Silence after which a call is given up.
         offline: Never call.
+        opener: Makes the source, if ``root_url`` does not tell how.
 
     Attributes:
         guesses: So many reads may be under way that nobody waits for.
@@ -55,9 +56,11 @@ class Connection:
         timeout_s: float,
         *,
         offline: bool = False,
+        opener: Callable[[Counters], Source] | None = None,
     ) -> None:
         self._name = name
         self._root_url = root_url
+        self._open = opener or (lambda counters: open_source(root_url, fs_args, counters, timeout_s))
         self._fs_args = dict(fs_args)
         self._is_web = root_url.startswith(("http://", "https://"))
         self._timeout_s = timeout_s
@@ -251,7 +254,7 @@ class Connection:
     def _opened(self) -> Source:
         opened: Source | None = None
         try:
-            opened = open_source(self._root_url, self._fs_args, self._counters, self._timeout_s)
+            opened = self._open(self._counters)
         finally:
             with self._changed:
                 self._opening_since_s = None

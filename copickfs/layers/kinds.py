@@ -6,15 +6,15 @@ point group ``copickfs.layers``, whose entry names are values of ``config_type``
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from copickfs.config.kinds import find_kind
-from copickfs.errors import ConfigError
 from copickfs.layers.local import LocalLayer
 from copickfs.layers.localwrite import WritableLocalLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from copickfs.index import Database
     from copickfs.index.listings import ListingStore
@@ -35,6 +35,7 @@ class BuildContext(NamedTuple):
         database: The index, where the listings of remote layers are kept for the next process; or None.
         cache: What is read of remote layers is kept there; or None.
         offline: Reach for nothing on a network: answer from what is known, and from the cache.
+        objects: Names of the project's objects by their identifiers.
     """
 
     watch: bool = False
@@ -46,6 +47,7 @@ class BuildContext(NamedTuple):
     database: Database | None = None
     cache: CacheLayer | None = None
     offline: bool = False
+    objects: Mapping[str, str] = MappingProxyType({})
 
 
 class LayerKind(Protocol):
@@ -93,7 +95,7 @@ def _build_filesystem(config: Any, context: BuildContext) -> Layer:
         config.root,
         config.priority,
         read_only=config.read_only,
-        **_remote_options(config, context),
+        **_fs_options(config, context),
     )
 
 
@@ -106,19 +108,25 @@ def _build_writable_remote(config: Any, context: BuildContext) -> Layer:
         config.priority,
         propagate=context.write_strategy == "cache_and_propagate",
         journal_directory=context.journal_directory,
-        **_remote_options(config, context),
+        **_fs_options(config, context),
     )
+
+
+def _fs_options(config: Any, context: BuildContext) -> dict[str, Any]:
+    return {
+        **_remote_options(config, context),
+        "fs_args": config.fs_args,
+        "immutable": config.immutable,
+        "listing_store": _listing_store(config, context),
+    }
 
 
 def _remote_options(config: Any, context: BuildContext) -> dict[str, Any]:
     cache = context.cache if context.cache is not None and context.cache.caches(config.layer_name) else None
     return {
-        "fs_args": config.fs_args,
         "ttl_s": config.ttl,
-        "immutable": config.immutable,
         "timeout_s": config.timeout,
         "on_unavailable": config.on_unavailable,
-        "listing_store": _listing_store(config, context),
         "cache": cache,
         "offline": context.offline,
     }
@@ -145,16 +153,16 @@ def _listing_store(config: Any, context: BuildContext) -> ListingStore | None:
     return ListingStore(context.database, listing_key(config.root, config.fs_args))
 
 
-def _refuse(config: Any, _context: BuildContext) -> Layer:
-    raise ConfigError(
-        f"layers of kind {config.config_type!r} cannot be mounted by this version of copickfs; "
-        f"leave {config.layer_name!r} out to mount the others"
-    )
+def _build_portal(config: Any, context: BuildContext) -> Layer:
+    from copickfs.layers.portal.layer import PortalLayer
+
+    options = _remote_options(config, context)
+    return PortalLayer(config, context.objects, context.database, options)
 
 
 _BUILT_IN: dict[str, Callable[[Any, BuildContext], Layer]] = {
     "filesystem": _build_filesystem,
-    "cryoet_data_portal": _refuse,
+    "cryoet_data_portal": _build_portal,
     "cache": _build_cache,
     "sqlite_db": _build_database,
 }

@@ -59,6 +59,10 @@ class Fetcher(Protocol):
         """A part of a file, as it was found."""
         ...
 
+    def readlink(self, path: str) -> str:
+        """The text of a symbolic link."""
+        ...
+
 
 class Lister:
     """Whole listings of one layer's source. Thread-safe.

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from copickfs.errors import ConfigError, Transient
+from copickfs.layers.base import BaseLayer
 from copickfs.layers.database import SQLiteDBLayer
 from copickfs.layers.kinds import BuildContext, build_layer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from copickfs.layers.base import Layer
     from copickfs.layers.cachelayer import CacheLayer
 
@@ -45,7 +48,7 @@ class LayerManager:
         self.layers: OrderedDict[str, Layer] = OrderedDict()
         self.cache_layer: CacheLayer | None = None
         self.db_layer: SQLiteDBLayer | None = None
-        context = context or BuildContext()
+        context = (context or BuildContext())._replace(objects=_identified(config))
         self._mountpoint = context.mountpoint
         if config.cache_config is not None:
             self.cache_layer = cast("CacheLayer", self._build(config.cache_config, context))
@@ -80,12 +83,15 @@ class LayerManager:
         """The layers that hold a part of the tree, highest priority first."""
         return [layer for layer in self.get_layers_by_priority() if self.configs[layer.name].is_data]
 
-    def connect_layers(self, *, tolerate_outages: bool = False) -> list[tuple[Layer, Transient]]:
+    def connect_layers(
+        self, *, tolerate_outages: bool = False, progress: Callable[[str], None] | None = None
+    ) -> list[tuple[Layer, Transient]]:
         """Check that every layer can be reached.
 
         Args:
             tolerate_outages: Go on without a layer that is out of reach just now; it is asked
                 again when it is needed.
+            progress: Told, in one line, what a layer is at that takes long; from any thread.
 
         Returns:
             The layers that are out of reach, with their faults.
@@ -100,19 +106,27 @@ class LayerManager:
         for name, layer in self.layers.items():
             if layer is self.cache_layer:
                 continue
+            if progress is not None and isinstance(layer, BaseLayer):
+                layer.on_progress = progress
             try:
                 layer.connect()
             except ConfigError as error:
-                if error.key is not None:
-                    raise
-                file, key = self.config.where(name, "root")
-                raise ConfigError(str(error), file=file, key=key) from None
+                raise self._placed(error, name) from None
             except Transient as error:
                 if not tolerate_outages:
                     raise
                 _log.info("layer %s is out of reach: %s", name, error)
                 absent.append((layer, error))
         return absent
+
+    def _placed(self, error: ConfigError, name: str) -> ConfigError:
+        """What a layer says of its configuration, with the file, and the key as it is in the file."""
+        fields = type(self.configs[name]).model_fields
+        if error.file is not None or not (error.key is None or error.key in fields):
+            return error
+        message = str(error) if error.key is None else str(error).removeprefix(f"{error.key}: ")
+        file, key = self.config.where(name, error.key or ("root" if "root" in fields else ""))
+        return ConfigError(message, file=file, key=key)
 
     def refresh_all(self) -> None:
         """Forget what is remembered of every source."""
@@ -165,3 +179,9 @@ class LayerManager:
                 raise
             file, key = self.config.where(layer_config.layer_name, "config_type")
             raise ConfigError(str(error), file=file, key=key if error.key is None else None) from None
+
+
+def _identified(config: Any) -> dict[str, str]:
+    """Names of the objects of a project by their identifiers; the first of an identifier counts."""
+    named = [(one.identifier, one.name) for one in reversed(config.pickable_objects)]
+    return {identifier: name for identifier, name in named if identifier}

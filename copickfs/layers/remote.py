@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from copickfs.index.listings import ListingStore
     from copickfs.layers.base import Layer
     from copickfs.layers.cachelayer import CacheLayer
+    from copickfs.layers.lister import Fetcher
     from copickfs.layers.listings import Listing
+    from copickfs.layers.sources import Counters, Source
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +80,8 @@ class FsspecLayer(BaseLayer):
         listing_store: Where its listings outlive this process.
         cache: Where its contents outlive the open files; None: in a little memory only.
         offline: Never ask the source: what is known and cached is all there is.
+        opener: Makes the source, if ``root_url`` does not tell how.
+        identity: What tells this source from others, if that is not its root.
     """
 
     believes_stored = True
@@ -98,26 +102,31 @@ class FsspecLayer(BaseLayer):
         listing_store: ListingStore | None = None,
         cache: CacheLayer | None = None,
         offline: bool = False,
+        opener: Callable[[Counters], Source] | None = None,
+        identity: str = "",
     ) -> None:
         # Nobody comes back while this process lives: there is nothing to wait for.
         reads = "error" if offline else on_unavailable
         super().__init__(name, priority, read_only=read_only, on_unavailable=reads)
         self._shown_root = shown_url(root_url).rstrip("/")
         self._ttl_s = IMMUTABLE_TTL_S if immutable else ttl_s
-        self._connection = Connection(name, root_url, fs_args or {}, timeout_s, offline=offline)
+        self._connection = Connection(
+            name, root_url, fs_args or {}, timeout_s, offline=offline, opener=opener
+        )
+        self._fetcher = self._fetcher_for(self._connection)
         self._callbacks: list[Callable[[str], None]] = []
         believed_s = math.inf if immutable else ttl_s
-        archive = ListingArchive(name, listing_store, is_believed=self.believes_stored)
+        self._archive = ListingArchive(name, listing_store, is_believed=self.believes_stored)
         self._catalogue = Catalogue(
-            name, self._connection, believed_s, 1.25 * timeout_s, self._announce, archive
+            name, self._fetcher, believed_s, 1.25 * timeout_s, self._announce, self._archive
         )
         self.owner = (os.getuid(), os.getgid())
-        source = cache_name(root_url, fs_args or {})
+        source = cache_name(identity or root_url, fs_args or {})
         self.cached_as = "" if cache is None else source
         self._pieces = Pieces(
             Cache(memory_bytes=_OWN_MEMORY_BYTES) if cache is None else cache.cache,
             source,
-            self._connection.read,
+            self._fetcher.read,
             immutable=immutable,
         )
         self._list_ahead = ListAhead(
@@ -156,7 +165,7 @@ class FsspecLayer(BaseLayer):
 
     def stat(self, path: str) -> Entry:
         """See `Layer.stat`. Costs no request once the directory is listed."""
-        return self.entry_of(self._catalogue.found(path))
+        return self.entry_of(self._catalogue.sized(path))
 
     def scan(self, path: str) -> list[Entry]:
         """See `Layer.scan`."""
@@ -164,17 +173,17 @@ class FsspecLayer(BaseLayer):
 
     def open(self, path: str) -> RemoteFile:
         """See `Layer.open`. Costs no request once the directory is listed."""
-        return self.opened(path, self._catalogue.found(path))
+        return self.opened(path, self._catalogue.seen(path))
 
     def readlink(self, path: str) -> str:
         """See `Layer.readlink`."""
         if self._catalogue.found(path).kind != LINK:
             raise OSError(errno.EINVAL, f"not a symbolic link: {path!r}")
-        return self._connection.readlink(path)
+        return self._fetcher.readlink(path)
 
     def stat_nowait(self, path: str) -> Entry:
         """See `Layer.stat_nowait`."""
-        return self.entry_of(self._catalogue.found(path, wait=False))
+        return self.entry_of(self._catalogue.sized(path, wait=False))
 
     def scan_nowait(self, path: str) -> list[Entry]:
         """See `Layer.scan_nowait`."""
@@ -185,7 +194,7 @@ class FsspecLayer(BaseLayer):
 
     def open_nowait(self, path: str) -> RemoteFile:
         """See `Layer.open_nowait`."""
-        return self.opened(path, self._catalogue.found(path, wait=False))
+        return self.opened(path, self._catalogue.seen(path, wait=False))
 
     def ttl_s(self, directory: str) -> float:  # noqa: ARG002 - the same for all of them
         """See `Layer.ttl_s`."""
@@ -266,6 +275,10 @@ class FsspecLayer(BaseLayer):
             name, _MODES.get(kind, _FILE_MODE), size_bytes, mtime_ns, self.name, etag, mtime_ns, mtime_ns, 1,
             uid, gid, -(-size_bytes // BLOCK_BYTES),
         )  # fmt: skip
+
+    def _fetcher_for(self, connection: Connection) -> Fetcher:
+        """What answers for paths of this layer; a kind may know of some without asking."""
+        return connection
 
     def _goes_ahead(self, window_bytes: int) -> Prefetcher:
         prefetcher = Prefetcher(

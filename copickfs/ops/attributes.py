@@ -36,7 +36,10 @@ class Attributes:
         return filled
 
     def of(self, number: int, entry: Entry, ttl_s: float) -> pyfuse3.EntryAttributes:
-        """The attributes of inode ``number``; valid until the next call."""
+        """The attributes of inode ``number``; valid until the next call.
+
+        Those of an `UNSIZED` entry are not believed: the kernel asks before it uses them.
+        """
         (
             _name, mode, size, mtime_ns, _layer, _etag, ctime_ns, atime_ns,
             nlink, uid, gid, blocks, volatile, _inode,
@@ -56,6 +59,9 @@ class Attributes:
         filled.entry_timeout = ttl_s
         # A directory's own time and count change with names inside it that nobody may be watching.
         filled.attr_timeout = min(ttl_s, POLLED_TTL_S) if volatile or stat.S_ISDIR(mode) else ttl_s
+        if size < 0:
+            filled.st_size = filled.st_blocks = 0
+            filled.attr_timeout = 0.0
         return filled
 
     def absent(self, ttl_s: float) -> pyfuse3.EntryAttributes:

@@ -11,7 +11,7 @@ import pyfuse3
 import trio
 
 from copickfs import paths
-from copickfs.errors import NotADirectory, NotFound, Stale, WouldBlock
+from copickfs.errors import CopickfsError, NotADirectory, NotFound, Stale, WouldBlock
 from copickfs.layers.base import LISTED_TTL_S, POLLED_TTL_S
 from copickfs.model import Entry, EntryKind, is_same_type
 
@@ -197,9 +197,24 @@ class Directories:
             name = entry[0].encode(errors="surrogateescape")
             linked = entry[8] > 1 and not stat.S_ISDIR(entry[1])
             number = remember(parent, name, entry.identity, entry.look, linked=linked)
-            if not reply(token, name, fill(number, entry, ttl_s), position + 3):
+            attributes = fill(number, entry, ttl_s)
+            if entry[2] < 0 and not self._inodes.is_new(number):
+                attributes.st_size = self._size_at_hand(number)
+            if not reply(token, name, attributes, position + 3):
                 self._inodes.forget(number, 1)
                 return
+
+    def _size_at_hand(self, number: int) -> int:
+        """The length of a file that the kernel may have contents of, as far as nobody has to be asked.
+
+        At a length that is too small it would cut them, also under a program that has them mapped.
+        """
+        try:
+            size_bytes = self._view.lookup_nowait(self._inodes.path(number)).entry.size_bytes
+        except (CopickfsError, OSError):
+            opened = self._files.entry_of(number)
+            size_bytes = 0 if opened is None else opened.size_bytes
+        return max(0, size_bytes)
 
     async def _listed(self, stream: _Stream) -> tuple[list[Entry], float]:
         """What an open directory has, wherever it is by now; nothing once it was removed."""

@@ -256,6 +256,10 @@ class InodeTable:
         """True if the kernel may know the inode."""
         return number == ROOT or number in self._nodes
 
+    def is_new(self, number: int) -> bool:
+        """True if the one reference that was counted is all that the kernel has of an inode."""
+        return int(_HEAD.unpack_from(self._nodes[number])[1]) == 1
+
     def place(self, number: int) -> tuple[int, bytes]:
         """The directory and the name of an inode that the kernel knows. Raises `KeyError`."""
         node = self._nodes[number]

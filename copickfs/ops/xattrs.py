@@ -25,7 +25,9 @@ PREFIX = "user.copickfs."
 _USER = b"user."
 _WINNERS = frozenset({"layer", "path", "kind"})
 _ANSWERED = frozenset(f"{PREFIX}{name}".encode() for name in (*_WINNERS, "layers", "shadows"))
-"""mv, cp, rsync and others copy every attribute that they are shown, and complain of each they cannot."""
+_MAX_NAME_BYTES = 255
+_MAX_VALUE_BYTES = 1 << 16
+"""What the kernel lets an attribute have."""
 
 
 class Xattrs:
@@ -47,7 +49,7 @@ class Xattrs:
         if not text.startswith(PREFIX):
             return await self._lanes.call("xattrs", _get, self._view, path, text)
         wanted = text.removeprefix(PREFIX)
-        find = attributes_of_winner if wanted in _WINNERS else attributes_of
+        find = described if "." in wanted else attributes_of_winner if wanted in _WINNERS else attributes_of
         value = (await self._ask(find, path)).get(wanted)
         if value is None:
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
@@ -57,7 +59,7 @@ class Xattrs:
         """The names of all attributes."""
         path = self._inodes.path(number)
         try:
-            found = await self._ask(attributes_of, path)
+            found = {**await self._ask(attributes_of, path), **await self._ask(described, path)}
         except Transient:
             # A layer below is out of reach: what the deciding layer knows can be told all the same.
             found = await self._ask(attributes_of_winner, path)
@@ -67,14 +69,14 @@ class Xattrs:
 
     async def set(self, number: int, name: bytes, value: bytes) -> None:
         """Set an attribute below ``user.`` in the write layer. What copickfs answers itself stays."""
-        if name in _ANSWERED:
+        if _is_answered(name):
             return
         writer, text = self._writing.writer, _changeable(name)
         await self._lanes.work("writing", writer.set_xattr, self._inodes.path(number), text, value)
 
     async def remove(self, number: int, name: bytes) -> None:
         """Remove an attribute below ``user.`` in the write layer. What copickfs answers itself stays."""
-        if name in _ANSWERED:
+        if _is_answered(name):
             return
         writer, text = self._writing.writer, _changeable(name)
         await self._lanes.work("writing", writer.remove_xattr, self._inodes.path(number), text)
@@ -82,6 +84,15 @@ class Xattrs:
     async def _ask(self, find: Callable[[View, str], dict[str, str]], path: str) -> dict[str, str]:
         # Several layers may be asked, so this is no layer's lane.
         return await self._lanes.call("xattrs", find, self._view, path)
+
+
+def _is_answered(name: bytes) -> bool:
+    """True for what copickfs says itself, or a layer by `Layer.described`.
+
+    mv, cp, rsync and others copy every attribute that they are shown, and complain of each they cannot.
+    """
+    own = name.removeprefix(PREFIX.encode())
+    return name in _ANSWERED or (own != name and b"." in own)
 
 
 def _changeable(name: bytes) -> str:
@@ -139,3 +150,29 @@ def attributes_of(view: View, path: str) -> dict[str, str]:
     if hidden:
         values["shadows"] = ",".join(hidden)
     return values
+
+
+def described(view: View, path: str) -> dict[str, str]:
+    """What the layers say of a path by `Layer.described`. May block. Raises as `attributes_of_winner`.
+
+    Of a directory all that contribute say something, of which the highest counts; of anything else the
+    deciding one.
+    """
+    found = view.lookup(path)
+    merges = found.entry.is_dir and found.layer is not view.control
+    values: dict[str, str] = {}
+    try:
+        for layer in view.members(path) if merges else (found.layer,):
+            for name, text in layer.described(path).items():
+                if "." in name and len(f"{PREFIX}{name}".encode()) <= _MAX_NAME_BYTES:
+                    values.setdefault(name, _fitting(text))
+    except Transient:
+        if not values:
+            raise
+    return values
+
+
+def _fitting(text: str) -> str:
+    """A text that is UTF-8 and no longer than a value may be."""
+    data = text.encode(errors="replace")[:_MAX_VALUE_BYTES]
+    return data.decode(errors="ignore")

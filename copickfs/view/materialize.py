@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from copickfs import paths
 from copickfs.errors import NotADirectory, NotFound, Transient
+from copickfs.model import UNSIZED
 from copickfs.view.copyup import begin_copy, copy_other, copy_xattrs
 from copickfs.view.locks import gate_of
 from copickfs.view.partial import Gone, PartialLayer, partial_path
@@ -129,8 +130,10 @@ class Completion:
             for entry in self._view.listing(directory).entries:
                 if entry.is_dir:
                     pending.append(paths.join(directory, entry.name))
-                else:
+                elif entry.size_bytes != UNSIZED:
                     size_bytes += entry.size_bytes
+                else:
+                    size_bytes += self._view.lookup(paths.join(directory, entry.name)).entry.size_bytes
         return size_bytes <= self._small_store_bytes
 
     def _complete(self, store: str) -> int:

@@ -25,7 +25,7 @@ def _templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(_templates: Path, tmp_path: Path) -> Iterator[Project]:
+def project(_templates: Path, tmp_path: Path, isolated: None) -> Iterator[Project]:  # noqa: ARG001 -- a home of its own
     """A stack; its read-only layer must be unchanged at the end, and no thread be left."""
     made = Project(_templates, tmp_path)
     before = model.hash_tree(made.path("lab"))

@@ -18,6 +18,7 @@ from tests.objectstore import ObjectStore
 from tests.rclonestore import RcloneStore
 from tests.remotes import KINDS
 from tests.servers import SftpServer
+from tests.telling import TellingLayer
 from tests.webserver import WebServer
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ FILES: dict[str, bytes] = {
     **CHUNKS,
 }
 EMPTY_DIRECTORIES = ("hollow", "dir/hollow inner")
+KNOWN = {"dir/inner/deep.json": {"points": 3, "portal": {"run_name": "TS_1", "authors": ["A", "B"]}}}
 SPARSE = {"sparse.mrc": 5 * GIB + 12_345}
 MARKS = {0: b"begin", 5 * GIB - 3: b"across", 5 * GIB + 12_340: b"fine!"}
 """What a sparse file holds, by offset."""
@@ -128,6 +130,12 @@ def connected(layer: Layer) -> Iterator[Layer]:
 @contextlib.contextmanager
 def _memory(_root: Path) -> Iterator[Layer]:
     with connected(MemoryLayer("contract", files=FILES, directories=EMPTY_DIRECTORIES)) as layer:
+        yield layer
+
+
+@contextlib.contextmanager
+def _telling(_root: Path) -> Iterator[Layer]:
+    with connected(TellingLayer("contract", 0, FILES, EMPTY_DIRECTORIES, known=KNOWN)) as layer:
         yield layer
 
 
@@ -243,6 +251,7 @@ def fill(store: ObjectStore) -> None:
 
 BACKENDS = (
     Backend("memory", _memory, on_disk=False, links=False),
+    Backend("memory-telling", _telling, on_disk=False, links=False),
     Backend("local", _local),
     Backend("fsspec-memory", _fsspec_memory, on_disk=False, links=False),
     Backend("sftp", _sftp),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import random
 import stat
 import threading
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copickfs.errors import LayerError, NotADirectory, NotFound, WouldBlock
-from copickfs.model import ByteRange, EntryKind
+from copickfs.model import UNSIZED, ByteRange, EntryKind
 from tests.contracts.backends import CHUNKS, EMPTY_DIRECTORIES, FILES, LATIN_1, MARKS, SPARSE
 from tests.sandbox import wait_until
 
@@ -72,8 +73,36 @@ def test_a_listing_is_complete_and_agrees_with_stat(layer: Layer, backend: Backe
         assert layer.stat(path).is_dir
         for name, entry in entries.items():
             told = layer.stat(f"{path}/{name}" if path else name)
-            facts = (entry.kind, entry.size_bytes, entry.mtime_ns)
+            size_bytes = told.size_bytes if entry.size_bytes == UNSIZED else entry.size_bytes
+            facts = (entry.kind, size_bytes, entry.mtime_ns)
             assert (told.kind, told.size_bytes, told.mtime_ns) == facts
+
+
+def test_only_a_listing_may_leave_lengths_out(layer: Layer, backend: Backend) -> None:
+    for path in directories(backend):
+        for entry in layer.scan(path):
+            inner = f"{path}/{entry.name}" if path else entry.name
+            told = layer.stat(inner)
+            assert told.size_bytes >= 0
+            assert told.identity == entry.identity
+            if entry.size_bytes == UNSIZED:
+                assert entry.kind is EntryKind.FILE
+                assert entry.inode or entry.etag
+                assert told == entry._replace(size_bytes=told.size_bytes, blocks=told.blocks)
+            with contextlib.suppress(WouldBlock):
+                assert layer.stat_nowait(inner).size_bytes == told.size_bytes
+    with contextlib.closing(layer.open("dir/ranges.bin")) as file:
+        assert file.entry.size_bytes == len(FILES["dir/ranges.bin"])
+
+
+def test_what_a_layer_tells_is_text_and_json(layer: Layer, backend: Backend) -> None:
+    for path in ("", "absent", *directories(backend), *backend.files):
+        for name, text in layer.described(path).items():
+            assert "." in name
+            text.encode()
+        known = layer.known_of(path)
+        if known is not None:
+            assert json.loads(json.dumps(known)) == known
 
 
 @pytest.mark.parametrize("path", EMPTY_DIRECTORIES)

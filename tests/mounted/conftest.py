@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.conftest import Mounter
+    from tests.conftest import Mounter, Sandbox
 
 
 class Demo(NamedTuple):
@@ -91,6 +91,24 @@ def put(path: Path, data: bytes = b"x") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
+
+
+@pytest.fixture
+def install(sandbox: Sandbox) -> Callable[[str, str], None]:
+    """Install a package that has one kind of layer, as pip would, where only this test's daemons see it."""
+    site = sandbox.directory / "site-packages"
+
+    def installed(kind: str, source: str) -> None:
+        metadata = site / f"{kind}_layer-1.0.dist-info"
+        metadata.mkdir(parents=True)
+        (site / f"{kind}_layer.py").write_text(source)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {kind}-layer\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_text(
+            f"[copickfs.layers]\n{kind} = {kind}_layer:{kind.capitalize()}\n"
+        )
+        sandbox.env["PYTHONPATH"] = str(site)
+
+    return installed
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.conftest import Mounter, Sandbox
+    from tests.conftest import Mounter
 
 ALPHABET = '''
 """A third-party kind of layer: a directory of files that hold one letter each."""
@@ -70,24 +70,6 @@ class Faults:
         files = {"a/b.txt": b"hello", "x.zarr/0": b"chunk" * 50_000}
         return MemoryLayer(config.layer_name, config.priority, files)
 '''
-
-
-@pytest.fixture
-def install(sandbox: Sandbox) -> Callable[[str, str], None]:
-    """Install a package that has one kind of layer, as pip would, where only this test's daemons see it."""
-    site = sandbox.directory / "site-packages"
-
-    def installed(kind: str, source: str) -> None:
-        metadata = site / f"{kind}_layer-1.0.dist-info"
-        metadata.mkdir(parents=True)
-        (site / f"{kind}_layer.py").write_text(source)
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {kind}-layer\nVersion: 1.0\n")
-        (metadata / "entry_points.txt").write_text(
-            f"[copickfs.layers]\n{kind} = {kind}_layer:{kind.capitalize()}\n"
-        )
-        sandbox.env["PYTHONPATH"] = str(site)
-
-    return installed
 
 
 def configuration(root: Path, **special: object) -> dict[str, object]:

@@ -59,6 +59,37 @@ def test_a_portal_project_has_its_datasets_below_the_overlay() -> None:
     portal = config.layer_configs["portal"]
     assert isinstance(portal, PortalConfig)
     assert (portal.dataset_ids, portal.priority, portal.read_only) == ([10301], 10, True)
+    assert portal.ttl == 86_400
+
+
+def test_a_portal_project_that_copick_writes_is_read(tmp_path: Path) -> None:
+    from copick.impl.cryoet_data_portal import CopickConfigCDP
+    from copick.models import PickableObject
+
+    objects = [PickableObject(name="ribosome", is_particle=True, identifier="GO:0022626", radius=50)]
+
+    def of_copick(**keys: Any) -> MultilayerConfig:
+        project = CopickConfigCDP(
+            pickable_objects=objects, overlay_root=str(tmp_path), dataset_ids=[10302, 10301],
+            overlay_fs_args={"auto_mkdir": True}, user_id="alice", **keys,
+        )  # fmt: skip
+        return read(project.model_dump())
+
+    config = of_copick(portal_cache_dir="/cache", portal_cache_ttl_seconds=600)
+    assert config.layers == ["overlay", "portal"]
+    assert config.default_write_layer == "overlay"
+    assert filesystem(config, "overlay").fs_args == {"auto_mkdir": True}
+    assert filesystem(config, "overlay").root == str(tmp_path)
+    portal = config.layer_configs["portal"]
+    assert isinstance(portal, PortalConfig)
+    assert (portal.dataset_ids, portal.ttl, portal.fs_args) == ([10302, 10301], 600, {})
+    assert (config.user_id, config.pickable_objects[0].identifier) == ("alice", "GO:0022626")
+    for_ever = of_copick(portal_cache_ttl_seconds=-1).layer_configs["portal"]
+    assert isinstance(for_ever, PortalConfig)
+    assert for_ever.ttl == 1e9
+    with pytest.raises(ConfigError, match=r"^c\.json: portal_cache_ttl_seconds: must be a number"):
+        read({**ORDINARY, "config_type": "cryoet_data_portal", "dataset_ids": [1],
+              "portal_cache_ttl_seconds": "soon"})  # fmt: skip
 
 
 def test_errors_name_the_keys_of_the_file() -> None:

@@ -77,6 +77,7 @@ ERRNOS = {
     errors.ReadOnly: errno.EROFS,
     errors.InvalidName: errno.EINVAL,
     errors.Stale: errno.ESTALE,
+    errors.Unreadable: errno.EIO,
     errors.Unavailable: errno.EIO,
     errors.DeadlineExceeded: errno.ETIMEDOUT,
     errors.IndexUnavailable: errno.EIO,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copickfs.errors import IndexUnavailable
-from copickfs.index import Database, EntityTable, open_database, opening, rebuild
+from copickfs.index import Database, EntityTable, in_memory, open_database, opening, rebuild, schema
 from copickfs.index.schema import APPLICATION_ID, VERSION
 from tests.sandbox import needs_root
 
@@ -295,6 +295,22 @@ def test_an_older_database_is_brought_up_to_date_or_made_anew(
         anew.close()
     assert path.with_name("index.db.old").exists()
     assert ["older version" in message for message in messages(caplog)] == [True]
+
+
+def test_a_database_of_every_older_version_becomes_one_of_this(path: Path) -> None:
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(schema._FIRST)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("INSERT INTO name (text) VALUES ('kept')")
+        connection.commit()
+    tables = "SELECT name, sql FROM sqlite_schema ORDER BY name"
+    with contextlib.closing(open_database(path)) as migrated, contextlib.closing(in_memory()) as made:
+        with migrated.reading() as connection, made.reading() as other:
+            assert connection.execute(tables).fetchall() == other.execute(tables).fetchall()
+            assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+        assert names_in(migrated) == ["kept"]
 
 
 def test_a_locked_database_is_unavailable_and_harms_nothing(

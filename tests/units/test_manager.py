@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from copickfs import LayerManager
+from copickfs import LayerManager, MemoryLayer
 from copickfs.config import parse
 from copickfs.errors import ConfigError, NotFound
 from copickfs.layers.kinds import BuildContext
@@ -57,13 +57,6 @@ def test_the_attributes_and_methods_of_specification_3_2(tmp_path: Path) -> None
 def test_among_equal_priorities_the_order_of_layers_decides(tmp_path: Path) -> None:
     config = parse(stack(tmp_path, b={"priority": 5}, a={"priority": 5}), base_directory=tmp_path)
     assert [layer.name for layer in LayerManager(config).get_layers_by_priority()] == ["b", "a"]
-
-
-def test_kinds_of_later_versions_are_accepted_and_refused_when_mounted(tmp_path: Path) -> None:
-    layer = {"config_type": "cryoet_data_portal", "dataset_ids": [10301]}
-    config = parse(stack(tmp_path, disk={}, later=layer), base_directory=tmp_path, file="c.json")
-    with pytest.raises(ConfigError, match=r"^c.json: layer_configs.later.config_type: .*leave 'later' out"):
-        LayerManager(config)
 
 
 @pytest.mark.parametrize("is_layer", [True, False])
@@ -269,3 +262,34 @@ def test_importing_copickfs_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+class Refusing(MemoryLayer):
+    """A layer that does not like a key of its configuration."""
+
+    def __init__(self, name: str, key: str | None) -> None:
+        super().__init__(name)
+        self.key = key
+
+    def connect(self) -> None:
+        raise ConfigError("there is no such thing", key=self.key)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("dataset_ids", "c.json: layer_configs.p.dataset_ids: there is no such thing"),
+        (None, "c.json: layer_configs.p: there is no such thing"),
+        ("layer_configs.other.root", "layer_configs.other.root: there is no such thing"),
+    ],
+)
+def test_what_a_layer_says_of_its_configuration_is_told_with_the_file(
+    tmp_path: Path, key: str | None, shown: str
+) -> None:
+    portal = {"config_type": "cryoet_data_portal", "dataset_ids": [1]}
+    config = parse(stack(tmp_path, p=portal), base_directory=tmp_path, file="c.json")
+    with contextlib.closing(LayerManager(config)) as manager:
+        manager.layers["p"] = Refusing("p", key)
+        with pytest.raises(ConfigError) as caught:
+            manager.connect_layers()
+    assert str(caught.value) == shown

@@ -12,6 +12,7 @@ import pytest
 from copickfs.errors import Unavailable, WouldBlock
 from copickfs.layers.local import LocalLayer
 from copickfs.layers.localwrite import WritableLocalLayer
+from copickfs.model import UNSIZED
 from copickfs.view import View, materialize
 from copickfs.view.writing import Writer
 from tests.model import hash_tree
@@ -65,7 +66,18 @@ def test_a_small_store_is_completed_behind(roots: list[Path]) -> None:
         wait_until(lambda: not threads(), what="the end of the thread")
 
 
-def test_a_large_store_is_left_alone_until_it_is_asked_for(roots: list[Path]) -> None:
+@pytest.mark.parametrize("is_sized", [True, False])
+def test_a_large_store_is_left_alone_until_it_is_asked_for(
+    roots: list[Path], monkeypatch: pytest.MonkeyPatch, *, is_sized: bool
+) -> None:
+    if not is_sized:
+        scan = LocalLayer.scan
+
+        def unsized(layer: LocalLayer, path: str) -> list[Entry]:
+            entries = scan(layer, path)
+            return [entry if entry.is_dir else entry._replace(size_bytes=UNSIZED) for entry in entries]
+
+        monkeypatch.setattr(LocalLayer, "scan", unsized)
     with Stack(roots, small_store_bytes=50) as stack:
         stack.write("R/t.zarr/0/0/3", b"NEW")
         wait_until(lambda: not threads(), what="the end of the thread")

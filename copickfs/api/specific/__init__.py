@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 from copickfs.api.specific.cache import CacheFeatures
 from copickfs.api.specific.filesystem import FilesystemFeatures
 from copickfs.api.specific.index import IndexFeatures
+from copickfs.api.specific.portal import PortalFeatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from copickfs.api.root import LayerRoot
 
-__all__ = ["CacheFeatures", "FilesystemFeatures", "IndexFeatures", "specific_of"]
+__all__ = ["CacheFeatures", "FilesystemFeatures", "IndexFeatures", "PortalFeatures", "specific_of"]
 
-_KINDS: dict[str, Callable[[LayerRoot], Any]] = {"filesystem": FilesystemFeatures}
+_KINDS: dict[str, Callable[[LayerRoot], Any]] = {
+    "filesystem": FilesystemFeatures,
+    "cryoet_data_portal": PortalFeatures,
+}
 
 
 def specific_of(root: LayerRoot) -> Any:

@@ -27,6 +27,9 @@ LINK = "l"
 SEALED = "x"
 """A file that is there but cannot be read: the server refuses it, or does not say how long it is."""
 
+UNSEEN = "~"
+"""End of a `Found.etag` that does not tell the version yet: ask for the file itself before it is read."""
+
 
 class Found(NamedTuple):
     """What a source says of one name.
@@ -34,9 +37,9 @@ class Found(NamedTuple):
     Attributes:
         name: Last component; undecodable bytes are surrogate-escaped.
         kind: `FILE`, `DIRECTORY`, `LINK` or `SEALED`.
-        size_bytes: Length of a file.
+        size_bytes: Length of a file; in a listing `UNSIZED` where it has to be asked for.
         mtime_ns: Modification time, ns since the epoch; 0 if the source does not tell.
-        etag: The source's own version mark, ``""`` where there is none.
+        etag: The source's own version mark, ``""`` where there is none; in a listing it may be `UNSEEN`.
     """
 
     name: str
