@@ -18,9 +18,11 @@ import pytest
 from copickfs.errors import ConfigError
 from copickfs.filesystem import CopickFileSystem
 from copickfs.stack import close_shared
+from copickfs.view import View
 from tests.filesystems import LOWER, PICKS, configuration, leftovers
 from tests.model import hash_tree
 from tests.overlays import fill
+from tests.telling import TellingLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -260,6 +262,17 @@ def test_a_version_that_lacks_a_part_is_not_published(fs: CopickFileSystem) -> N
     assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, DAY)
     file.close()
     assert fs.cat_file(DAY) == b"0123456789"
+
+
+def test_a_length_that_no_listing_has_is_asked_for(fs: CopickFileSystem) -> None:
+    layer = TellingLayer("portal", files={"run/a.json": b"[1]", "run/b.sized": b"22"})
+    fs.stack._view = View([layer])
+    assert [(info["size"], info["type"]) for info in fs.ls("run")] == [(None, "file"), (2, "file")]
+    assert fs.glob("run/*.json") == ["/run/a.json"]
+    assert not any(asked.startswith("stat run/a") for asked in layer.asked)
+    assert (fs.size("run/a.json"), fs.du("run"), fs.cat("run", recursive=True)) == (
+        3, 5, {"/run/a.json": b"[1]", "/run/b.sized": b"22"},
+    )  # fmt: skip
 
 
 def test_kinds_of_files_are_told(fs: CopickFileSystem, mine: Path) -> None:
