@@ -87,6 +87,7 @@ class Catalogue:
         self._kept_since_s: float | None = None
         self._loading = 0
         self._doubts = 0
+        self._upheavals = 0
         self.on_use: Callable[[str], None] | None = None
         self._own: list[_Change] = []
 
@@ -111,7 +112,7 @@ class Catalogue:
         try:
             listing = self.listing(directory, wait=wait, ahead=ahead)
         except AccessDenied:
-            return self._loose.found(path, wait=wait)
+            return self._loose.found(path, wait=wait, archived=self._archive.is_believed)
         found = listing.get(name)
         if found is not None:
             return found
@@ -215,6 +216,7 @@ class Catalogue:
             self._archive.distrust(directory)
         with self._lock:
             self._doubts += 1  # what is being loaded from the archive is not believed either
+            self._upheavals += directory is None  # nor is what is being fetched
             self._memory.distrust(directory)
         self._loose.distrust(path)
         self._announce(path or "")
@@ -232,7 +234,7 @@ class Catalogue:
         change = _Change(path, found, is_new)
         kept = self._memory.find(split(path)[0])
         # First in the archive: what is loaded from it meanwhile is told of the change like what is fetched.
-        self._archive.changed(path, None if kept is None else kept.origin)
+        self._archive.changed(path, None if kept is None else kept.origin, found, is_new=is_new)
         with self._lock:
             if self._loading:
                 self._own.append(change)
@@ -340,11 +342,14 @@ class Catalogue:
         if landed is not None and landed.origin == origin and self._is_young(landed):
             return landed
         with self._loads() as start:
+            upheavals = self._upheavals
             try:
                 kept = self._lister.fetched(origin)
             except (NotFound, NotADirectory):
                 self._check_above(origin)
                 raise
+            with self._lock:
+                kept.is_trusted = kept.is_trusted and upheavals == self._upheavals
             self._compare(self._keep(kept, start), kept)
         self._lister.report_again("stale")
         self._save_first(kept)

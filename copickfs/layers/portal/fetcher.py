@@ -14,6 +14,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeVar
 
 from copickfs.errors import AccessDenied, IsADirectory, NotADirectory, NotFound, Stale, Unreadable
+from copickfs.layers.portal.groups import listing_of
 from copickfs.layers.portal.nodes import File, Folder, Link, Node, Store, Text
 from copickfs.layers.sources import FILE, UNSEEN, Found
 from copickfs.model import ByteRange
@@ -72,7 +73,7 @@ class PortalFetcher:
         if isinstance(node, Folder):
             return [child.found(name) for name, child in node.children.items() if not self._is_gone(child)]
         if isinstance(node, Store):
-            return self._of_place(node, inner, lambda: self._connection.scan(node.place + inner))
+            return self._of_place(node, inner, lambda: self._scanned(node.place + inner))
         raise NotADirectory(path)
 
     def tree(
@@ -150,6 +151,12 @@ class PortalFetcher:
         with self._lock:
             self._withdrawn.clear()
             self._unreadable.clear()
+
+    def _scanned(self, place: str) -> list[Found]:
+        try:
+            return self._connection.scan(place)
+        except AccessDenied:
+            return listing_of(place, self._connection)
 
     def _at(self, path: str) -> tuple[Node, str]:
         """What is at a path, and for what is inside of a store the rest of the path, with its slash."""
