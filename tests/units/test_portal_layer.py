@@ -295,7 +295,7 @@ def test_news_of_the_portal_are_shown_and_announced(portal: LocalPortal, databas
         assert portal.server.counts() == ONE_OF_EACH
         assert "" in announced
         after = layers.walked(layer)
-        assert set(before) - set(after) == {
+        assert set(set(before) - set(after)) == {
             f"{top}/{portal.runs[0]['id']}/VoxelSpacing13.480/wbp-raw-ctfdeconv.{kind}"
             for top, kind in (("ExperimentRuns", "zarr"), ("Views", "mrc"))
         }

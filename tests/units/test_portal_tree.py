@@ -145,9 +145,11 @@ def test_two_records_of_one_id_are_shown_once(
     assert len([path for path in paths if path.endswith(".zarr")]) == 1
     made = [path for path in paths if path.startswith("/Picks/") and "metadata" not in path]
     assert [path.removeprefix(f"/Picks/data-portal_{picks['id']}_") for path in made] == [
-        "cytosolic-ribosome.json", "ferritin-complex.json",
-        "cytosolic-ribosome.ndjson", "ferritin-complex.ndjson",
-    ]  # fmt: skip
+        "cytosolic-ribosome.json",
+        "ferritin-complex.json",
+        "cytosolic-ribosome.ndjson",
+        "ferritin-complex.ndjson",
+    ]
     one_warning(caplog, "a second record of one id", first["id"])
 
 
