@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import logging
+import multiprocessing
 import os
 import threading
 from pathlib import Path
@@ -87,18 +88,20 @@ class Stack:
         written = frozenset() if options.read_only else config.written_layers
         self.read_only = not written
         self.index = KeptIndex(config, config_file, offline=options.offline)
-        self.manager = LayerManager(
-            config,
-            BuildContext(
-                watch=True,
-                confined=options.confined,
-                mountpoint=options.mountpoint,
-                writable=written,
-                write_strategy=config.write_strategy,
-                database=self.index.database,
-                offline=options.offline,
-            ),
+        context = BuildContext(
+            watch=True,
+            confined=options.confined,
+            mountpoint=options.mountpoint,
+            writable=written,
+            write_strategy=config.write_strategy,
+            database=self.index.database,
+            offline=options.offline,
         )
+        try:
+            self.manager = LayerManager(config, context)
+        except BaseException:
+            self.index.close()
+            raise
         self._view: View | None = None
         self._alone: dict[str, View] = {}
         self.writer: Writer | None = None
@@ -254,6 +257,11 @@ class _Registry:
         for key in list(self._stacks):
             self.close(key)
 
+    @property
+    def is_forked(self) -> bool:
+        """True in a process that was forked from one with this module."""
+        return bool(self._parents)
+
     def begin_child(self) -> None:
         """This process has just been forked.
 
@@ -265,7 +273,9 @@ class _Registry:
 
 
 def _open(config: MultilayerConfig, config_file: str | None, options: StackOptions) -> Stack:
-    stack = Stack(config, config_file, options)
+    # Of the workers of a pool each would make whole runs of indexing by itself.
+    is_worker = _registry.is_forked or multiprocessing.parent_process() is not None
+    stack = Stack(config, None if is_worker else config_file, options)
     try:
         for layer, error in stack.connect():
             _log.warning("layer %s is out of reach: %s", layer.name, error)

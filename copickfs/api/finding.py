@@ -86,7 +86,11 @@ def _segmentation(root: Any, identity: Identity) -> Any:
 def _object(root: Any, identity: Identity) -> Any:
     """An object of the configuration, or one of which there is only a density map."""
     known = root.get_object(identity.name)
-    return known or root.classes.object(root, PickableObject(name=identity.name, is_particle=True))
+    if known is not None:
+        return known
+    meta = PickableObject(name="map", is_particle=True)
+    meta.name = identity.name  # afterwards, for it may be one that copick would not give
+    return root.classes.object(root, meta)
 
 
 def _names(identity: Identity) -> dict[str, str]:

@@ -453,6 +453,11 @@ def test_7_2_finding_objects(root: CopickRootMultilayer, indexed: bool) -> None:
         root.find_objects(colour="red")
 
 
+def test_7_2_a_map_of_no_object_is_found(root: CopickRootMultilayer, project: Project) -> None:
+    project.path("mine", "Objects/some_map.zarr").mkdir(parents=True)
+    assert {shown.name for shown in root.find_objects(type="objects")["objects"]} == {"ribosome", "some_map"}
+
+
 @pytest.mark.parametrize("indexed", [False, True])
 def test_7_3_searching(root: CopickRootMultilayer, indexed: bool) -> None:
     if indexed:
