@@ -28,6 +28,7 @@ from copickfs.daemon.registry import Record, Registration, living
 from copickfs.daemon.status import DaemonStatus
 from copickfs.daemon.transient_directory import remove_directories
 from copickfs.errors import MountError
+from copickfs.layers.journalplace import waiting_journals
 from copickfs.layers.kinds import BuildContext
 from copickfs.layers.manager import LayerManager
 from copickfs.layers.writable import is_writable
@@ -126,6 +127,8 @@ class Daemon:
     def _connect(self) -> None:
         self._tell("connecting the layers")
         absent = self._manager.connect_layers(tolerate_outages=True, progress=self._tell)
+        for journal in waiting_journals():
+            _log.warning("not sent by this mount: %s", journal.in_words())
         if not absent:
             return
         reasons = "; ".join(

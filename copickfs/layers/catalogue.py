@@ -112,7 +112,7 @@ class Catalogue:
         try:
             listing = self.listing(directory, wait=wait, ahead=ahead)
         except AccessDenied:
-            return self._loose.found(path, wait=wait)
+            return self._loose.found(path, wait=wait, archived=self._archive.is_believed)
         found = listing.get(name)
         if found is not None:
             return found
@@ -234,7 +234,7 @@ class Catalogue:
         change = _Change(path, found, is_new)
         kept = self._memory.find(split(path)[0])
         # First in the archive: what is loaded from it meanwhile is told of the change like what is fetched.
-        self._archive.changed(path, None if kept is None else kept.origin)
+        self._archive.changed(path, None if kept is None else kept.origin, found, is_new=is_new)
         with self._lock:
             if self._loading:
                 self._own.append(change)

@@ -61,8 +61,8 @@ class LooseNames:
         Args:
             path: The path.
             wait: False: `WouldBlock` instead of asking the source.
-            archived: The answer outlives this process. Not where a source lists nothing, for other
-                credentials may change that, nor for a layer that is written, whose own changes count.
+            archived: The answer outlives this process. Not for a layer that is written, whose own changes
+                count.
 
         Raises:
             NotFound: The source said so.
