@@ -151,6 +151,7 @@ class Catalogue:
                 listing = kept.listing(directory)
                 if listing is not None and listing.get(name) == listed:
                     kept.patch(path, found)
+                    kept.asked_ns += bool(kept.asked_ns)  # what is in the archive is a little older
             self._archive.save(kept)
         return found
 

@@ -13,6 +13,7 @@ import mrcfile
 import numpy as np
 import pytest
 import zarr
+from copick.models import CopickLocation, CopickPoint
 
 from tests.mounted import portals
 from tests.mounted.cached import refused
@@ -52,7 +53,6 @@ def portal() -> Iterator[LocalPortal]:
             runs.append(run)
         runs.append(oddities.empty_run(records, odd))
         oddities.tomogram_of_nulls(records, runs[1], spacing)
-        oddities.unknown_formats(records, runs[1], spacing)
         made.files.write(records, runs)
         yield made
 
@@ -209,8 +209,8 @@ def test_what_is_written_lands_beside_the_portal(portal: LocalPortal, mount: Mou
     run = point / "ExperimentRuns" / str(portal.runs[0]["id"])
     first, second = sorted((run / "Picks").iterdir())
     project = copick.from_file(str(point / "copick_config.json"))
-    own = project.get_run(run.name).new_picks("cytosolic-ribosome", "me", "1")
-    own.points = [{"location": {"x": 1, "y": 2, "z": 3}}]
+    own = project.get_run(run.name).new_picks("cytosolic-ribosome", "1", "me")
+    own.points = [CopickPoint(location=CopickLocation(x=1, y=2, z=3))]
     own.store()
     document = json.loads(first.read_text())
     document["points"] = document["points"][:2]

@@ -388,3 +388,16 @@ def test_an_open_file_is_stale_when_the_portal_tells_of_another(portal: LocalPor
         with pytest.raises(Stale):
             opened.read(ByteRange(0, 10))
         assert json.loads(layers.read(layer, path))["name"] == "renamed"
+
+
+def test_what_was_read_is_known_to_the_next_process(shared: LocalPortal, database: Database) -> None:
+    with layers.connected(shared, database) as layer:
+        path = picks_of(layer, shared)
+        entry = layer.stat(path)
+        assert entry.size_bytes == len(layers.read(layer, path))
+    shared.forget()
+    with layers.connected(shared, database) as layer:
+        assert picks_of(layer, shared) == path
+        assert layer.stat(path) == entry
+        layer.open(path).close()
+    assert not shared.files.requests
