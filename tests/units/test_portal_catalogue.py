@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copickfs.errors import Unavailable
 from copickfs.index import Database, open_database
 from copickfs.layers.portal import catalogue
 from tests.portal import layers
