@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from copickfs.layers.sources import is_sound
+from copickfs.model import UNSIZED
 from tests.portal import layers, oddities
 from tests.portal.local import LocalPortal
 
@@ -163,6 +164,36 @@ def test_strange_spacings_are_merged_or_left_out(
     stores = [path for path in paths if path.endswith(".zarr") and path.startswith("/VoxelSpacing10.000/")]
     assert len(stores) == 3
     assert len(warnings(caplog)) == 2  # sizes that are none, and the tomograms there
+
+
+def test_a_length_that_no_file_has_is_not_told(portal: LocalPortal, odd: Odd) -> None:
+    for told in (float("inf"), float("nan"), 1e300, 2**70, -5, "long", None):
+        odd.records.tomogram(odd.run, odd.spacing, fileSizeMrc=told)
+    with layers.connected(portal, run_ids=[odd.run["id"]]) as layer:
+        volumes = layer.scan(f"{odd.views}/VoxelSpacing10.000")
+    assert [volume.size_bytes for volume in volumes] == 7 * [UNSIZED]
+
+
+def test_a_date_that_no_file_has_is_passed_over(portal: LocalPortal) -> None:
+    never = {"lastModifiedDate": "9999-12-31T23:59:59+00:00", "releaseDate": "2300-01-01"}
+    dataset = portal.records.dataset(77_700, depositionDate="2023-06-01", **never)
+    for date in ("0001-01-01", "soon", 5):
+        run = portal.records.run(dataset, f"dated {date}")
+        spacing = portal.records.spacing(run)
+        portal.records.tomogram(run, spacing, **never)
+        portal.records.tomogram(run, spacing, lastModifiedDate=date)
+    with layers.connected(portal, dataset_ids=[dataset["id"]]) as layer:
+        times_ns = {path: layer.stat(path).mtime_ns for path in layers.walked(layer, "ExperimentRuns")}
+        assert layer.stat("ExperimentRuns").mtime_ns == 1_685_577_600 * 10**9
+    assert set(times_ns.values()) <= {0, 1_685_577_600 * 10**9}
+
+
+def test_only_addresses_of_the_style_that_is_chosen_are_asked(
+    portal: LocalPortal, odd: Odd, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = odd.records.tomogram(odd.run, odd.spacing, s3OmezarrDir="http://192.0.2.1/a.zarr", s3MrcFile=None)
+    assert shown(portal, odd) == ["/VoxelSpacing10.000"]
+    one_warning(caplog, "a tomogram without an OME-Zarr (1,", row["id"])
 
 
 def test_a_run_without_anything_is_an_empty_directory(portal: LocalPortal) -> None:

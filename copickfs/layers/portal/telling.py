@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 
 _DATES = ("last_modified_date", "release_date", "deposition_date")
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_LAST_S = (2**63 - 1) // 1_000_000_000
+"""The last second, in 2262, of which the time in ns has 63 bits; 9999-12-31 stands for no date."""
+
 _OF_A_TOMOGRAM = {
     "tomogram_id": "id",
     "method": "reconstruction_method",
@@ -116,10 +120,10 @@ def time_ns(record: Record) -> int:
             continue
         if told.tzinfo is None:
             told = told.replace(tzinfo=dt.UTC)
-        try:
-            inner.append(max(0, int(told.timestamp())) * 1_000_000_000)
-        except (OverflowError, OSError):
+        seconds = int((told - _EPOCH).total_seconds())
+        if seconds > _LAST_S:
             continue
+        inner.append(max(0, seconds) * 1_000_000_000)
         break
     return max(inner, default=0)
 

@@ -30,6 +30,10 @@ _ONLY_VIEWS = frozenset({"InstanceSegmentation", "Mesh", "GlobalCaption", "Annot
 _ANNOTATIONS = "Annotations"
 _SAME = ("alignment_id", "tomogram_voxel_spacing_id")
 _MOST_ANGSTROM = 1e6
+_MOST_BYTES = 1 << 62
+"""More than any file has: the record is wrong, and the bucket is asked."""
+
+_SCHEMES = {"s3": ("s3:",), "https": ("https:", "http:")}
 
 
 class Selection(NamedTuple):
@@ -239,7 +243,10 @@ class _Builder:
         return None
 
     def _place(self, record: Record, field: str) -> str | None:
-        return place_of_url(record.get(f"{self._selection.url_style}_{field}"))
+        """Where a file is; None without an address, or with one that `fs_args` are not for."""
+        style = self._selection.url_style
+        place = place_of_url(record.get(f"{style}_{field}"))
+        return place if place is not None and place.startswith(_SCHEMES[style]) else None
 
     def _put(self, top: Folder, directory: str, name: str, node: Node, subject: str) -> bool:
         """Add a node; False if its name is taken already: two records of the portal clash."""
@@ -280,4 +287,4 @@ def _spacing_name(size_angstrom: float) -> str:
 
 def _size(record: Record, field: str = "file_size") -> int:
     size = record.get(field)
-    return int(size) if isinstance(size, int | float) and size > 0 else UNSIZED
+    return int(size) if isinstance(size, int | float) and 0 < size < _MOST_BYTES else UNSIZED
