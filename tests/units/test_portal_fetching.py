@@ -138,6 +138,11 @@ def test_a_dataset_or_run_that_is_not_there_is_a_mistake(portal: LocalPortal) ->
     with pytest.raises(ConfigError, match="no run 7") as caught:
         fetch(portal, Question((), (portal.runs[0]["id"], 7)))
     assert caught.value.key == "run_ids"
+    for number in (2**31, 2**63):  # no question can have them
+        with pytest.raises(ConfigError, match=f"no dataset {number}"):
+            fetch(portal, Question((DATASET, number)))
+        with pytest.raises(ConfigError, match=f"no run {number}"):
+            fetch(portal, Question((), (number,)))
 
 
 def test_a_record_that_breaks_the_schema_costs_its_run_only(portal: LocalPortal, whole: Answer) -> None:

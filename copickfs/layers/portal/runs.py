@@ -19,6 +19,9 @@ _HALFWAY = 1 << 16
 _LAST = 1 << 30
 """Where the numbers of runs are divided first, and where that ends: they have 31 bits."""
 
+_NUMBERS = range(1 << 31)
+"""No question can have other ones."""
+
 _FEWEST_NUMBERS = 16
 _TOO_LARGE = (Overwhelmed,)
 
@@ -32,6 +35,10 @@ def runs_and_datasets(
         ConfigError: There is no such portal, dataset or run.
         Transient: The portal is out of reach, or does not answer.
     """
+    _require(
+        "dataset", "dataset_ids", datasets, [{"id": number} for number in datasets if number in _NUMBERS]
+    )
+    _require("run", "run_ids", runs, [{"id": number} for number in runs if number in _NUMBERS])
     if runs:
         found = _runs_of(sorted(runs), asker)
         _require("run", "run_ids", runs, found)
