@@ -168,6 +168,24 @@ def test_a_refresh_is_shared_and_due_after_the_ttl(
             portal.records.remove("Run", extra["id"])
 
 
+def test_news_that_could_not_be_kept_are_not_taken_back(
+    portal: LocalPortal, database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with layers.connected(portal, database) as layer:
+        extra = portal.records.fill(portal.dataset, 1)[0]
+        writing = sqlite3.connect(tmp_path / "index.db", isolation_level=None)
+        try:
+            writing.execute("BEGIN IMMEDIATE")
+            layer.refresh()
+            assert "cannot be kept" in caplog.text
+            for question in layer.catalogue._questions:
+                layer.catalogue._look_again(question, layer._changed)
+            assert str(extra["id"]) in runs(layer)
+        finally:
+            writing.close()
+            portal.records.remove("Run", extra["id"])
+
+
 def test_news_come_while_many_read(portal: LocalPortal, database: Database) -> None:
     """Nothing of the old answer is kept beside the new one, whoever reads while it comes."""
     stop = threading.Event()

@@ -207,11 +207,12 @@ class PortalCatalogue:
             selection = self._table.selection(str(question))
             if selection is None or not selection.fetched_ns:
                 return
-            if told is None or selection.digest != told.digest:
-                if self._stored(question) is not None and self.is_complete:
-                    changed()
-            elif selection.fetched_ns > told.fetched_ns:
+            if told is not None and selection.fetched_ns <= told.fetched_ns:
+                return  # this process knows as much, or more: what it was told could not be kept
+            if told is not None and selection.digest == told.digest:
                 self._told[question] = told._replace(fetched_ns=selection.fetched_ns)
+            elif self._stored(question) is not None and self.is_complete:
+                changed()
 
     def _ask_again(self, question: Question, changed: Callable[[], None]) -> bool:
         before = self._told.get(question)
