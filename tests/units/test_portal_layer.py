@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -262,6 +263,26 @@ def test_points_that_cannot_be_read_are_left_out_and_stay_in_the_views(
         assert path.rpartition("/")[2] not in layers.names(layer, f"{run_of(portal)}/Picks")
         raw = path.replace("ExperimentRuns", "Views").replace(".json", ".ndjson")
         assert layers.read(layer, raw) == b'{"location": 1}\nno\n'
+
+
+def test_what_was_withdrawn_is_looked_for_again_after_the_ttl(
+    portal: LocalPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with layers.connected(portal, ttl=60.0) as layer:
+        path = picks_of(layer, portal)
+        directory, _, name = path.rpartition("/")
+        portal.files.withheld = (portal.records.key(file_row(portal, path)["s3Path"]),)
+        with pytest.raises(NotFound):
+            layer.stat(path)
+        portal.files.withheld = ()
+        with pytest.raises(NotFound):
+            layer.stat(path)
+        assert layer.notes()["portal"]["withdrawn"] == 1
+        now_s = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now_s + 61)
+        assert name in layers.names(layer, directory)
+        assert layers.read(layer, path)
+        assert layer.notes()["portal"]["withdrawn"] == 0
 
 
 def test_a_file_that_changes_in_the_bucket_is_never_mixed(portal: LocalPortal) -> None:

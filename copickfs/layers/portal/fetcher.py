@@ -2,7 +2,7 @@
 
 Directories that the records make are listed without a request, also while the bucket is out of reach;
 inside a store, and for a file, its place in the bucket is asked. What the bucket says is not there, or
-refuses, is left out from then on, with a warning: the portal has withdrawn it.
+refuses, is left out for as long as the records are believed, with a warning: the portal has withdrawn it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import threading
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeVar
 
@@ -50,15 +51,17 @@ class PortalFetcher:
         name: Name of the layer.
         project: What is at which path.
         connection: Asks the bucket.
+        ttl_s: For how long the bucket is believed that something is not there.
     """
 
-    def __init__(self, name: str, project: PortalProject, connection: Connection) -> None:
+    def __init__(self, name: str, project: PortalProject, connection: Connection, ttl_s: float) -> None:
         self._name = name
         self._project = project
         self._connection = connection
+        self._ttl_s = ttl_s
         self._lock = threading.Lock()
-        self._withdrawn: set[str] = set()
-        self._unreadable: set[str] = set()
+        self._withdrawn: dict[str, float] = {}
+        self._unreadable: dict[str, float] = {}
         self._made: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._made_bytes = 0
 
@@ -186,31 +189,36 @@ class PortalFetcher:
         return [child.found(name) for name, child in folder.children.items() if not self._is_gone(child)]
 
     def _is_gone(self, node: Node) -> bool:
-        if isinstance(node, File) and node.version in self._unreadable:
-            return True
-        return isinstance(node, Store | File) and node.place in self._withdrawn
+        if not isinstance(node, Store | File):
+            return False
+        found_s = self._withdrawn.get(node.place)
+        if found_s is None and isinstance(node, File):
+            found_s = self._unreadable.get(node.version)
+        return found_s is not None and time.monotonic() - found_s < self._ttl_s
 
     def _of_place(self, node: Store | File, inner: str, ask: Callable[[], T]) -> T:
         """What the bucket says; what it does not have, or refuses, is left out from now on."""
         try:
-            return ask()
+            answer = ask()
         except (NotFound, AccessDenied) as error:
             if not inner:
                 self._leave_out(node.place, error)
                 raise NotFound(node.place) from None
             raise
+        if self._withdrawn:
+            self._withdrawn.pop(node.place, None)  # it is there again
+        return answer
 
     def _leave_out(self, place: str, error: Exception) -> None:
         refused = "refuses to show" if isinstance(error, AccessDenied) else "does not have"
         self._note(self._withdrawn, place, f"the portal tells of {place}, which its bucket {refused}")
 
-    def _note(self, left_out: set[str], key: str, reason: str) -> None:
+    def _note(self, left_out: dict[str, float], key: str, reason: str) -> None:
         with self._lock:
-            if key in left_out:
-                return
-            left_out.add(key)
+            is_news = key not in left_out
+            left_out[key] = time.monotonic()
             count = len(self._withdrawn) + len(self._unreadable)
-        if count <= _NAMED:
+        if is_news and count <= _NAMED:
             _log.warning("layer %s: %s: it is left out (%d so far)", self._name, reason, count)
 
     def _shown(self, path: str, node: File, there: Found) -> bytes:
@@ -225,6 +233,7 @@ class PortalFetcher:
             except Unreadable as error:
                 self._note(self._unreadable, node.version, f"{node.place} cannot be read: {error}")
                 raise NotFound(path) from None
+            self._unreadable.pop(node.version, None)
             self._keep_made(path, version, shown)
         return shown
 

@@ -150,7 +150,9 @@ class PortalLayer(FsspecLayer):
         return None if inner else node
 
     def _fetcher_for(self, connection: Connection) -> Fetcher:
-        self._portal_fetcher = PortalFetcher(self.config.layer_name, self._project, connection)
+        self._portal_fetcher = PortalFetcher(
+            self.config.layer_name, self._project, connection, self.config.ttl
+        )
         return self._portal_fetcher
 
     def _changed(self) -> None:
