@@ -5,6 +5,7 @@
     CopickfsError                          the root; ``errno`` is what a file system call answers
     |-- UserError                          the user can mend it: one clear line, no traceback
     |   |-- ConfigError(ValueError)        a configuration file, key or value
+    |   |   `-- NoBucket                          it names a bucket that is not there
     |   `-- MountError                     a mount point, a mount option, a daemon that did not start
     |-- LayerError                         a layer's definite answer about one path
     |   |-- NotFound(FileNotFoundError)           ENOENT
@@ -67,6 +68,10 @@ class ConfigError(UserError, ValueError):
         where = ": ".join(part for part in (file, key) if part)
         shown = "" if value is None else f" (got {value!r})"
         super().__init__(f"{where}: {message}{shown}" if where else f"{message}{shown}")
+
+
+class NoBucket(ConfigError):
+    """An object store has no such bucket or container."""
 
 
 class MountError(UserError):

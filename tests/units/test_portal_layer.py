@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from copickfs.errors import AccessDenied, ConfigError, NotFound, Stale, Unavailable
+from copickfs.errors import AccessDenied, ConfigError, NotFound, Stale, Unavailable, Unreadable
 from copickfs.index import Database, open_database
 from copickfs.model import ByteRange
 from tests.portal import contents, layers, oddities
@@ -248,6 +248,21 @@ def test_what_the_bucket_refuses_or_lacks_is_left_out_by_name(
         layer.refresh()
         assert layers.read(layer, second)
         assert layers.read(layer, f"{other}/0/0/0/0")
+
+
+def test_a_bucket_that_is_not_there_takes_nothing_else_with_it(portal: LocalPortal) -> None:
+    lost, other = portal.records.rows("Tomogram", runId=portal.runs[0]["id"])[:2]
+    portal.records.change("Tomogram", lost["id"], s3MrcFile="s3://nobody-has-this/volume.mrc")
+    with layers.connected(portal) as layer:
+        place = f"Views/{portal.runs[0]['id']}/VoxelSpacing13.480"
+        volumes = sorted(f"{place}/{name}" for name in layers.names(layer, place) if name.endswith(".mrc"))
+        (bad,) = (path for path in volumes if "nobody-has-this" in layer.location(path))
+        for _ in range(4):  # more often than it takes for a layer to be down
+            with pytest.raises(Unreadable, match="no such bucket"):
+                layers.read(layer, bad)
+        (good,) = (path for path in volumes if path != bad)
+        assert len(layers.read(layer, good)) == other["fileSizeMrc"]
+        assert layer.health().state == "ok"
 
 
 def test_points_that_cannot_be_read_are_left_out_and_stay_in_the_views(

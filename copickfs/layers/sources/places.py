@@ -12,11 +12,11 @@ import threading
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from copickfs.errors import AccessDenied, NotADirectory, NotFound
+from copickfs.errors import AccessDenied, NoBucket, NotADirectory, NotFound, Unreadable
 from copickfs.layers.sources import ByName, is_sound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from copickfs.layers.guard import Attempt
     from copickfs.layers.sources import Found, Source
@@ -60,46 +60,61 @@ class PlacesSource:
         self._sources: dict[str, Source] = {}
 
     def probe(self, attempt: Attempt) -> None:
-        """See `Source.probe`. Whatever a server says of its root: it answers."""
+        """See `Source.probe`. One place that answers, whatever it says of its root, is enough."""
         with self._lock:
             sources = list(self._sources.values())
+        failures: list[Exception] = []
         for source in sources:
-            with contextlib.suppress(NotFound, NotADirectory, AccessDenied):
+            try:
                 source.probe(attempt)
+            except (NotFound, NotADirectory, AccessDenied, NoBucket):
+                return
+            except Exception as error:  # noqa: BLE001 - it is raised if no other place answers
+                failures.append(error)
+            else:
+                return
+        if failures:
+            raise failures[0]
 
     def scan(self, path: str, attempt: Attempt) -> list[Found]:
         """See `Source.scan`."""
-        source, inner = self._at(path)
-        return source.scan(inner, attempt)
+        with _alone(path):
+            source, inner = self._at(path)
+            return source.scan(inner, attempt)
 
     def tree(
         self, path: str, directories: list[str], attempt: Attempt, keep: Callable[[str, list[Found]], None]
     ) -> None:
         """See `Source.tree`."""
-        source, inner = self._at(path)
-        source.tree(inner, directories, attempt, keep)
+        with _alone(path):
+            source, inner = self._at(path)
+            source.tree(inner, directories, attempt, keep)
 
     def info(self, path: str, attempt: Attempt) -> Found:
         """See `Source.info`."""
-        source, inner = self._at(path)
-        return source.info(inner, attempt)
+        with _alone(path):
+            source, inner = self._at(path)
+            return source.info(inner, attempt)
 
     def files(self, directory: str, names: list[str], attempt: Attempt) -> list[Found]:
         """See `ByName.files`. Raises `AccessDenied` where the place lists what it has."""
-        source, inner = self._at(directory)
-        if not isinstance(source, ByName):
-            raise AccessDenied(directory)
-        return source.files(inner, names, attempt)
+        with _alone(directory):
+            source, inner = self._at(directory)
+            if not isinstance(source, ByName):
+                raise AccessDenied(directory)
+            return source.files(inner, names, attempt)
 
     def read(self, path: str, span: ByteRange, found: Found, attempt: Attempt) -> bytes:
         """See `Source.read`."""
-        source, inner = self._at(path)
-        return source.read(inner, span, found, attempt)
+        with _alone(path):
+            source, inner = self._at(path)
+            return source.read(inner, span, found, attempt)
 
     def readlink(self, path: str, attempt: Attempt) -> str:
         """See `Source.readlink`."""
-        source, inner = self._at(path)
-        return source.readlink(inner, attempt)
+        with _alone(path):
+            source, inner = self._at(path)
+            return source.readlink(inner, attempt)
 
     def writing(self) -> Writing:
         """Nothing is ever written."""
@@ -131,3 +146,12 @@ class PlacesSource:
             if source is not made:
                 made.close()
         return source, inner
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """A bucket that is not there concerns what is in it: the other places are as they were."""
+    try:
+        yield
+    except NoBucket as error:
+        raise Unreadable(f"{path}: {error}") from None

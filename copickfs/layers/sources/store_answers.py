@@ -7,7 +7,15 @@ import re
 from http import HTTPStatus
 from typing import NamedTuple
 
-from copickfs.errors import AccessDenied, ConfigError, DeadlineExceeded, NotFound, Stale, Unavailable
+from copickfs.errors import (
+    AccessDenied,
+    ConfigError,
+    DeadlineExceeded,
+    NoBucket,
+    NotFound,
+    Stale,
+    Unavailable,
+)
 from copickfs.layers.sources import RangesIgnored
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})[^:<]*")
@@ -109,7 +117,7 @@ def _outage(said: Said, full: str) -> Exception:
 def _refusal(kind: str, said: Said, full: str) -> ConfigError | None:
     """What makes every request fail until the configuration is another one."""
     if said.code in _NO_BUCKET:
-        return ConfigError(f"no such bucket or container ({said.text}); correct 'root'")
+        return NoBucket(f"no such bucket or container ({said.text}); correct 'root'")
     if said.code in _ELSEWHERE or "Received redirect without LOCATION" in full:
         return ConfigError("the bucket is in another region; name it in 'fs_args' as 'region_name'")
     if said.code in _CREDENTIALS or kind == "UnauthenticatedError" or said.status == HTTPStatus.UNAUTHORIZED:

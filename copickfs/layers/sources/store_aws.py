@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from copickfs.errors import ConfigError, Unavailable
+from copickfs.errors import ConfigError, NoBucket, Unavailable
 from copickfs.layers.sources.store_options import is_sendable, nothing_left, seconds
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def region_of(bucket: str, client: dict[str, Any], timeout_s: float) -> str:
             headers = response.headers
     except urllib.error.HTTPError as error:
         if error.code == HTTPStatus.NOT_FOUND:
-            raise ConfigError("no such bucket; correct 'root'") from None
+            raise NoBucket("no such bucket; correct 'root'") from None
         headers = error.headers
     except OSError as error:
         raise Unavailable(f"the region of the bucket cannot be asked for: {error}") from None
