@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 
-from copickfs.layers.portal.access import portal_fs_args
+import pytest
+
+from copickfs.errors import ConfigError
+from copickfs.layers.portal.access import check_bucket_args, portal_fs_args
 
 
 def test_buckets_are_read_without_credentials_unless_there_are_some() -> None:
@@ -14,6 +17,23 @@ def test_buckets_are_read_without_credentials_unless_there_are_some() -> None:
     assert portal_fs_args({"key": "k", "secret": "s"}, "s3") == {"anon": False, "key": "k", "secret": "s"}
     assert portal_fs_args({"anon": True, "key": "k"}, "s3") == {"anon": True, "key": "k"}
     assert portal_fs_args({"anon": False}, "s3") == {"anon": False}
+
+
+@pytest.mark.parametrize(
+    "fs_args", [{"nonsense": 5}, {"nonsense": "x"}, {"requester_pays": "perhaps"}, {"token": 5}]
+)
+def test_a_mistake_in_them_is_told_before_a_file_is_read(fs_args: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"fs_args: .*{next(iter(fs_args))}") as caught:
+        check_bucket_args(portal_fs_args(fs_args, "s3"))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_right_needs_no_network() -> None:
+    check_bucket_args(portal_fs_args({}, "s3"))
+    check_bucket_args(
+        portal_fs_args({"key": "k", "secret": "s", "client_kwargs": {"region_name": "x"}}, "s3")
+    )
+    check_bucket_args(portal_fs_args({"endpoint_url": "http://127.0.0.1:9", "region": "eu-west-1"}, "s3"))
 
 
 def test_web_servers_are_told_nothing_of_buckets() -> None:

@@ -12,7 +12,7 @@ import xxhash
 from copickfs.errors import LayerError, Transient
 from copickfs.index.listings import ListingStore
 from copickfs.layers.identity import listing_key
-from copickfs.layers.portal.access import portal_fs_args
+from copickfs.layers.portal.access import check_bucket_args, portal_fs_args
 from copickfs.layers.portal.discovery import catalogue_of, objects_of, portal_url
 from copickfs.layers.portal.fetcher import PortalFetcher
 from copickfs.layers.portal.project import PortalProject
@@ -71,6 +71,7 @@ class PortalLayer(FsspecLayer):
             config.url_style,
         )  # fmt: skip
         fs_args = portal_fs_args(config.fs_args, config.url_style)
+        self._fs_args = fs_args
         self._shown_as = listing_key(shown_url(self._url), fs_args)
         opener = partial(_open_places, fs_args, config.timeout)
         super().__init__(
@@ -80,6 +81,8 @@ class PortalLayer(FsspecLayer):
 
     def connect(self) -> None:
         """See `Layer.connect`. With a stored catalogue it needs no network."""
+        if self.config.url_style == "s3":
+            check_bucket_args(self._fs_args)
         self.catalogue.progress = lambda text: self.on_progress(f"layer {self.name}: {text}")
         try:
             self.catalogue.load()
