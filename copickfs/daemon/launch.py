@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -44,16 +45,24 @@ class _Pipe:
         self._writer = writer
         self._messages = messages
         self._waiting = True
+        self._lock = threading.Lock()
 
     def stage(self, text: str) -> None:
-        self._send(stage=text)
+        """See `Progress.stage`. From any thread, and of no effect once the mount answers.
+
+        Layers go on to tell what they are at, by then to a number that any other file may have.
+        """
+        with self._lock:
+            if self._waiting:
+                self._send(stage=text)
 
     def ready(self) -> bool:
-        heard = self._send(ready=True)
-        os.close(self._writer)
-        os.dup2(0, 2)  # the null device from here on
-        os.close(self._messages)
-        self._waiting = False
+        with self._lock:
+            heard = self._send(ready=True)
+            self._waiting = False
+            os.close(self._writer)
+            os.dup2(0, 2)  # the null device from here on
+            os.close(self._messages)
         return heard
 
     def failed(self, message: str) -> None:
