@@ -13,7 +13,7 @@ from copickfs.api.factory import ProxyFactory
 from copickfs.api.manager import LayerManager
 from copickfs.api.root import TreeRoot
 from copickfs.api.specific import specific_of
-from copickfs.api.tree import MergedTree
+from copickfs.api.trees import MergedTree
 from copickfs.config import from_string as _config_from_string
 from copickfs.config import load
 from copickfs.config.models import CopickConfigMultilayer

@@ -13,7 +13,7 @@ from copickfs.api.entity import Classes, forget
 from copickfs.api.points import TreeFilaments, TreeMesh, TreePicks
 from copickfs.api.run import TreeRun
 from copickfs.api.segmentations import TreeObject, TreeSegmentation
-from copickfs.api.tree import LayerTree
+from copickfs.api.trees import LayerTree
 from copickfs.api.volumes import TreeFeatures, TreeTomogram, TreeVoxelSpacing
 from copickfs.entities import RUNS_DIRECTORY
 from copickfs.errors import NotWritable
