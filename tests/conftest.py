@@ -92,9 +92,8 @@ class Mounter:
         for point in reversed(self._mounted):
             if str(point) not in mounted_below(point):
                 continue
-            done = self._sandbox.run("umount", point)
-            if done.returncode:
-                problems.append(f"umount {point}: {done.stderr.strip()}")
+            if wrong := self._sandbox.unmount(point):
+                problems.append(f"umount {point}: {wrong}")
                 self._sandbox.run("umount", "--force", point)
         if faults := self.faults():
             problems.append("unexpected in the daemon's log:\n" + "\n".join(faults) + "\n\n" + self.log())

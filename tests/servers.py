@@ -6,13 +6,14 @@ import contextlib
 import os
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any, Self
+
+from tests.lines import LineServer
 
 START_LIMIT_S = 20
 USER = "reader"
@@ -94,7 +95,7 @@ class SftpServer:
         self.stop()
 
 
-class Proxy:
+class Proxy(LineServer):
     """A TCP line to a local port that can be cut.
 
     Attributes:
@@ -102,36 +103,23 @@ class Proxy:
     """
 
     def __init__(self, port: int) -> None:
+        super().__init__()
         self.cut_after_bytes: int | None = None
-        proxy = self
+        self._to = port
 
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                proxy._carry(self.request, port)
-
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = True
-            block_on_close = False
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                pass
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    def _carry(self, client: socket.socket, port: int) -> None:
-        with socket.create_connection(("127.0.0.1", port)) as server:
-            threading.Thread(target=self._upstream, args=(client, server), daemon=True).start()
+    def serve(self, line: socket.socket) -> None:
+        """See `LineServer.serve`."""
+        with socket.create_connection(("127.0.0.1", self._to)) as server:
+            threading.Thread(target=self._upstream, args=(line, server), daemon=True).start()
             carried = 0
             while piece := server.recv(1 << 16):
                 carried += len(piece)
                 limit = self.cut_after_bytes
                 if limit is not None and carried > limit:
-                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
-                    client.close()
+                    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
+                    line.close()
                     return
-                client.sendall(piece)
+                line.sendall(piece)
 
     @staticmethod
     def _upstream(client: socket.socket, server: socket.socket) -> None:
@@ -140,12 +128,3 @@ class Proxy:
                 server.sendall(piece)
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_WR)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
-import socketserver
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.lines import LineServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,7 @@ def listing(
     return reply("200 OK", f"<ListBucketResult>{more}{contents}{shared}</ListBucketResult>".encode())
 
 
-class StoreServer:
+class StoreServer(LineServer):
     """An object store of nothing but answers.
 
     Attributes:
@@ -66,28 +67,14 @@ class StoreServer:
     """
 
     def __init__(self, answer: Callable[[str, str, bytes], bytes | Answer]) -> None:
+        super().__init__()
         self.answer = answer
         self.requests: list[str] = []
         self.heads: list[str] = []
         self._end = threading.Event()
-        server = self
 
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                server._serve(self.request)
-
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = True
-            block_on_close = False
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                pass
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    def _serve(self, line: socket.socket) -> None:
+    def serve(self, line: socket.socket) -> None:
+        """See `LineServer.serve`."""
         head = b""
         while b"\r\n\r\n" not in head:
             piece = line.recv(1 << 16)
@@ -113,12 +100,6 @@ class StoreServer:
             self._end.wait(0.1)  # what was sent is to be read first
             line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
     def __exit__(self, *_: object) -> None:
         self._end.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__()

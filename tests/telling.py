@@ -99,10 +99,12 @@ class TellingLayer(MemoryLayer):
 
     def described(self, path: str) -> Mapping[str, str]:
         """See `Layer.described`."""
+        super().stat(path)
         return self._described.get(path, {})
 
     def known_of(self, path: str) -> Mapping[str, Any] | None:
         """See `Layer.known_of`."""
+        super().stat(path)
         return self.known.get(path)
 
     def _note(self, question: str, path: str) -> None:

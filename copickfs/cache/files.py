@@ -136,10 +136,7 @@ class Files:
         except OSError as error:
             if error.errno not in _NOTHING_THERE:
                 raise
-        with contextlib.suppress(OSError):
-            while len(directory) > len(self._content):
-                os.rmdir(directory)
-                directory = os.path.dirname(directory)
+        self.remove_empty(directory)
 
     def _is_own(self, directory: str) -> bool:
         """True if a directory is where its path says, or absent: not by a symbolic link, not in a file."""
@@ -166,9 +163,23 @@ class Files:
             directory = os.path.dirname(directory)
 
     def walk(self) -> Iterator[str]:
-        """Every file."""
-        for directory, _, names in os.walk(self._content):
+        """Every file, and every symbolic link."""
+        for directory, inner, names in os.walk(self._content):
             yield from (f"{directory}/{name}" for name in names)
+            yield from (link for name in inner if os.path.islink(link := f"{directory}/{name}"))
+
+    def empty_directories(self) -> Iterator[str]:
+        """Every directory in which nothing is, the inner ones first."""
+        for directory, inner, names in os.walk(self._content, topdown=False):
+            if directory != self._content and not inner and not names:
+                yield directory
+
+    def remove_empty(self, directory: str) -> None:
+        """Remove a directory, and those above it that are empty without it."""
+        with contextlib.suppress(OSError):
+            while len(directory) > len(self._content):
+                os.rmdir(directory)
+                directory = os.path.dirname(directory)
 
     def is_there(self, final: str, size_bytes: int) -> bool:
         """True if a file has the length that it should have."""

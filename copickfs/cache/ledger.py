@@ -178,7 +178,7 @@ class Ledger(Inventory):
         return bool(going)
 
     def remove_strays(self) -> int:
-        """Remove the files that the database does not tell of; how many."""
+        """Remove the files that the database does not tell of, and empty directories; how many files."""
         removed = 0
         files = self._files.walk()
         while batch := list(itertools.islice(files, STEP)):
@@ -189,6 +189,11 @@ class Ledger(Inventory):
                     if not self._is_known(connection, file):
                         self._files.remove(file)
                         removed += 1
+        directories = self._files.empty_directories()
+        while batch := list(itertools.islice(directories, STEP)):
+            with self._changing():  # nobody puts a file there meanwhile
+                for directory in batch:
+                    self._files.remove_empty(directory)
         return removed
 
     def recount(self) -> None:

@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import stat
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from copickfs.cache.files import CONTENT
 from copickfs.cache.tables import TABLES
 from copickfs.errors import CacheUnavailable, ConfigError, IndexUnavailable
 from copickfs.index.tables import FOREIGN, SOUND, prepare
+from copickfs.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +31,6 @@ _RUNNING = "running"
 _LOCK = "lock"
 _HARMLESS = frozenset({"lost+found"})
 _TURN_S = 2.0
-_POLL_S = 0.02
 
 
 def check_root(root: Path) -> None:
@@ -100,7 +99,7 @@ class Place:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._make_private(MARK)
             (self.root / MARK / _RUNNING).mkdir(exist_ok=True)
-            with _turn(self.root / MARK / _LOCK):
+            with turn(self.root / MARK / _LOCK, _TURN_S, 0o666):
                 self._prepare()
                 self._make_private(CONTENT)
                 self.temporary.mkdir()
@@ -152,9 +151,9 @@ class Place:
         """Remove the database and all that it tells of, unless another process has done so meanwhile.
 
         Raises:
-            CacheUnavailable: Another process comes or goes just now.
+            OSError: Another process comes or goes just now.
         """
-        with _turn(self.root / MARK / _LOCK):
+        with turn(self.root / MARK / _LOCK, _TURN_S, 0o666):
             if is_still_so():
                 self._empty()
 
@@ -192,22 +191,3 @@ class Place:
         for directory in self.temporary.parent.iterdir():
             if not self.is_alive(directory.name):
                 shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Only one process at a time comes in."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        deadline_s = time.monotonic() + _TURN_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline_s:
-                    raise CacheUnavailable(f"{path}: another process keeps it locked") from None
-                time.sleep(_POLL_S)
-        yield
-    finally:
-        os.close(descriptor)

@@ -16,10 +16,12 @@ from copickfs.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from copickfs.cache import Disk
     from copickfs.cache.ledger import Ledger
     from copickfs.cache.opened import Opened as OpenDirectory
     from copickfs.layers.cachelayer import CacheLayer
     from copickfs.layers.manager import LayerManager
+    from copickfs.view import View
 
 _by_layer = click.option("--layer", metavar="L", help="Only of this layer.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print a JSON document, see docs/cache.md.")
@@ -32,12 +34,14 @@ class _Open(NamedTuple):
         manager: The layers of the configuration, not connected.
         layer: The cache.
         mountpoint: As it was named, or ``""``.
-        directory: Its directory.
+        disk: What is on its disk; of a directory that is not there yet an empty one.
+        directory: The directory of that.
     """
 
     manager: LayerManager
     layer: CacheLayer
     mountpoint: str
+    disk: Disk
     directory: OpenDirectory
 
     @property
@@ -70,7 +74,8 @@ class _Open(NamedTuple):
 def cache(context: click.Context, target: str) -> None:
     """Look after the cache of a configuration: what was read of its remote layers.
 
-    A PATH is one of the merged tree, or lies below MOUNTPOINT. Mounts may go on using the cache meanwhile.
+    A PATH is one of the merged tree, or lies below MOUNTPOINT, also relative to a directory in it. Mounts
+    may go on using the cache meanwhile.
     """
     context.obj = target
 
@@ -124,7 +129,7 @@ def pin(target: str, paths: tuple[str, ...], layer: str | None) -> None:
     """Have everything at and below each PATH stay, also what comes into the cache later."""
     from copickfs.cli.table import size
 
-    with _opened(target) as opened:
+    with _opened_to_pin(target, paths) as opened:
         for path, inner in zip(paths, opened.paths(paths), strict=True):
             cached_bytes = 0
             for source in opened.sources(layer):
@@ -197,7 +202,7 @@ def verify(target: str, *, quiet: bool) -> None:
         total_bytes = sum(summary.size_bytes for summary in summaries)
         files = sum(summary.pieces for summary in summaries)
         with transfer(files, total_bytes, quiet=quiet) as progress:
-            found = opened.layer.disk.verify(lambda size_bytes: progress(1, size_bytes, 0))
+            found = opened.disk.verify(lambda size_bytes: progress(1, size_bytes, 0))
     sound, damaged, strays = found
     if not quiet:
         click.echo(f"{sound} files are as they were written")
@@ -208,12 +213,43 @@ def verify(target: str, *, quiet: bool) -> None:
 
 @contextlib.contextmanager
 def _opened(target: str) -> Iterator[_Open]:
-    from copickfs.cli.caches import cache_of, opened_manager
+    from copickfs.cli.caches import cache_of, opened_manager, reading
 
     with opened_manager(target) as (manager, mountpoint):
         layer = cache_of(manager)
+        with reading(layer) as (disk, directory):
+            yield _Open(manager, layer, mountpoint, disk, directory)
+
+
+@contextlib.contextmanager
+def _opened_to_pin(target: str, paths: tuple[str, ...]) -> Iterator[_Open]:
+    """The same with its directory, which is made, after a look at whether the paths are in the tree."""
+    from copickfs.cli.caches import cache_of, tree_paths
+    from copickfs.cli.catalogs import configuration_of, connected, is_offline, open_configuration
+
+    config_file, mountpoint = configuration_of(target)
+    with open_configuration(config_file, offline=is_offline(mountpoint)) as catalog:
+        manager = catalog.manager
+        layer = cache_of(manager)
+        inner = tree_paths(paths, mountpoint)
         with layer.disk.using() as directory:
-            yield _Open(manager, layer, mountpoint, directory)
+            connected(manager)
+            for path, at in zip(paths, inner, strict=True):
+                _require(catalog.catalog.view, path, at)
+            yield _Open(manager, layer, mountpoint, layer.disk, directory)
+
+
+def _require(view: View, path: str, inner: str) -> None:
+    """See that a path is in the tree, as far as anybody can tell just now. Raises `UserError`."""
+    from copickfs.errors import LayerError, NotADirectory, NotFound, Transient
+
+    try:
+        if inner:
+            view.lookup(inner)
+    except (NotFound, NotADirectory):
+        raise UserError(f"{printable(path)}: there is no such file or directory in the merged tree") from None
+    except (Transient, LayerError, OSError) as error:
+        click.echo(f"copickfs: {printable(path)}: nobody can tell now whether it is there: {error}", err=True)
 
 
 def _is_below(path: str, above: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import ConfigError, InvalidName, UserError
@@ -10,17 +12,18 @@ from copickfs.errors import ConfigError, InvalidName, UserError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from copickfs.cache import Disk
+    from copickfs.cache.opened import Opened
     from copickfs.layers.cachelayer import CacheLayer
     from copickfs.layers.manager import LayerManager
     from copickfs.layers.remote import FsspecLayer
 
 
 def cache_of(manager: LayerManager) -> CacheLayer:
-    """The cache of a configuration, which can be used.
+    """The cache of a configuration.
 
     Raises:
         ConfigError: There is none, or its directory holds something else.
-        CacheUnavailable: Its directory cannot be used just now.
     """
     from copickfs.cache.place import check_root
 
@@ -34,8 +37,29 @@ def cache_of(manager: LayerManager) -> CacheLayer:
     except ConfigError as error:
         file, key = manager.config.where(layer.name, "root")
         raise ConfigError(str(error), file=file, key=key) from None
-    with layer.disk.using():
-        return layer
+    return layer
+
+
+@contextlib.contextmanager
+def reading(layer: CacheLayer) -> Iterator[tuple[Disk, Opened]]:
+    """The disk of a cache and its directory, to be looked at; one that is not there yet is not made for that.
+
+    Raises:
+        CacheUnavailable: The directory cannot be used just now.
+    """
+    if layer.disk.root.exists():
+        with layer.disk.using() as opened:
+            yield layer.disk, opened
+        return
+    from copickfs.cache import Disk
+
+    with tempfile.TemporaryDirectory(prefix="copickfs-") as empty:
+        disk = Disk(Path(empty), layer.disk.limit_bytes)
+        try:
+            with disk.using() as opened:
+                yield disk, opened
+        finally:
+            disk.close()
 
 
 def cached_of(manager: LayerManager, only: str | None) -> list[FsspecLayer]:
@@ -68,7 +92,10 @@ def sources_of(manager: LayerManager) -> dict[str, list[str]]:
 
 
 def tree_paths(given: Iterable[str], mountpoint: str) -> list[str]:
-    """Paths of the tree from those of a command line: in the tree, or absolute ones below the mount point.
+    """Paths of the tree from those of a command line.
+
+    Absolute ones lie below the mount point. Others are of the tree; or, if the working directory is
+    in the mount, relative to that, as for every other program.
 
     Raises:
         UserError: One cannot be a path of the tree.
@@ -76,10 +103,11 @@ def tree_paths(given: Iterable[str], mountpoint: str) -> list[str]:
     from copickfs.paths import normalise
 
     found = []
+    is_inside = bool(mountpoint) and _is_inside(mountpoint)
     for path in given:
         if not path:
             raise UserError("a PATH is empty; write . for everything")
-        inner = _inside(path, mountpoint) if path.startswith("/") else path
+        inner = _inside(path, mountpoint) if is_inside or path.startswith("/") else path
         parts = [part for part in inner.split("/") if part != "."]
         try:
             found.append(normalise("/".join(parts)))
@@ -103,6 +131,16 @@ def opened_manager(target: str) -> Iterator[tuple[LayerManager, str]]:
         yield manager, mountpoint
     finally:
         manager.close()
+
+
+def _is_inside(mountpoint: str) -> bool:
+    """True if the working directory is in the mount, which is not asked for that."""
+    from copickfs.daemon.mounts import is_within
+
+    try:
+        return is_within(str(Path.cwd()), mountpoint)
+    except OSError:  # it was removed
+        return False
 
 
 def _inside(path: str, mountpoint: str) -> str:

@@ -28,7 +28,8 @@ def statistics(layer: CacheLayer, directory: Opened, layers_of: Callable[[str], 
         layers_of: The names of the layers that are called so in the cache.
     """
     ledger = directory.ledger
-    status = os.statvfs(layer.disk.root)
+    root = layer.disk.root
+    status = os.statvfs(next(above for above in (root, *root.parents) if above.exists()))
     return {
         "root": str(layer.disk.root),
         "used_bytes": ledger.used_bytes(),

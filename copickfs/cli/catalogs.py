@@ -190,6 +190,17 @@ def configuration_of(target: str) -> tuple[Path, str]:
     return Path(record.configuration), mount
 
 
+def is_offline(mountpoint: str) -> bool:
+    """True for a mount that asks no network; False for no mount, and for one that does not answer."""
+    from copickfs.daemon.questions import ask_index
+
+    if not mountpoint:
+        return False
+    with contextlib.suppress(MountError):
+        return bool(ask_index(mountpoint).get("offline", False))
+    return False
+
+
 def mount_at(target: str) -> str | None:
     """The mount point that is named; None for anything else. Never waits for the mount.
 

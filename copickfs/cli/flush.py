@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from copickfs.cli.command import Command
+from copickfs.cli.text import printable
 
 
 @click.command(cls=Command)
@@ -16,13 +17,17 @@ from copickfs.cli.command import Command
 def flush(mountpoint: str, timeout_s: float | None) -> None:
     """Wait until everything that was written through MOUNTPOINT has reached its layer.
 
-    The exit status is 1 if something is still pending after --timeout; nothing of it is lost.
+    The exit status is 1 if something is still pending after --timeout; nothing of it is lost. Changes that
+    wait in other journals of this user, and which no mount sends, are told of.
     """
     from copickfs.daemon.pending import in_words
     from copickfs.daemon.questions import flush as ask
     from copickfs.errors import MountError
+    from copickfs.layers.journalplace import waiting_journals
 
     flushed = ask(mountpoint, timeout_s)
+    for journal in waiting_journals():
+        click.echo(f"copickfs: not sent: {printable(journal.in_words())}", err=True)
     if not flushed.complete:
         left = "; ".join(in_words(layer, document) for layer, document in flushed.pending.items())
         raise MountError(f"{mountpoint}: still to be sent: {left}")

@@ -80,13 +80,15 @@ def prefetch(  # noqa: PLR0913 - the options
 ) -> None:
     """Fetch what is below each PATH, or the entities that the criteria find, into the cache.
 
-    A PATH is one of the merged tree ("." is all of it), or lies below MOUNTPOINT. Criteria may be
+    A PATH is one of the merged tree ("." is all of it), or lies below MOUNTPOINT, also relative to a
+    directory in it. Criteria may be
     patterns, as for `copickfs find`. What is in the cache already is not fetched again, so that a run
     that was interrupted is gone on with by the next one. Afterwards `copickfs mount --offline` can read
     all of it. The exit status is 3 if something could not be read or kept.
     """
     from copickfs.cli.caches import cache_of, cached_of, tree_paths
-    from copickfs.cli.catalogs import configuration_of, connected, open_configuration
+    from copickfs.cli.catalogs import configuration_of, connected, is_offline, open_configuration
+    from copickfs.errors import UserError
     from copickfs.layers.remote import remote_layers
 
     given: dict[str, Any] = {name: value for name, value in criteria.items() if value is not None}
@@ -99,10 +101,17 @@ def prefetch(  # noqa: PLR0913 - the options
     _add_tomogram(given, tomogram)
     _check_usage(paths, given)
     config_file, mountpoint = configuration_of(target)
+    if is_offline(mountpoint):
+        raise UserError(
+            f"{mountpoint}: is mounted with --offline and asks no network; to fetch in spite of it, name "
+            f"the configuration file: {config_file}"
+        )
     wish = _Wish(tree_paths(paths, mountpoint), given, level, pin, quiet, jobs)
     stop = threading.Event()
     with open_configuration(config_file, must_index=True) as opened:
         cache = cache_of(opened.manager)
+        with cache.disk.using():  # why it cannot be used is told before anything is asked
+            pass
         layers = cached_of(opened.manager, layer)
         for each in remote_layers(opened.manager.get_data_layers()):
             each.keep_listings()
@@ -200,7 +209,7 @@ class _Run:
         """Say that not all can stay.
 
         Raises:
-            UserError: It was to be pinned.
+            UserError: It was to be pinned, or none of it can.
         """
         from copickfs.cache.files import charge_of
         from copickfs.cli.table import size
@@ -214,8 +223,11 @@ class _Run:
             f"what is selected takes {size(needed_bytes)}, and the cache {self._cache.disk.root} has room "
             f"for {size(max(0, room_bytes))}"
         )
-        if self._wish.pin:
-            raise UserError(f"{message}: raise 'max_size_bytes', unpin something, or select less")
+        if self._wish.pin or room_bytes <= 0:
+            raise UserError(
+                f"{message}: raise 'max_size_bytes', unpin something, have more room on its disk than "
+                "'min_free_bytes', or select less"
+            )
         click.echo(f"copickfs: {message}: what is fetched first makes room for what comes later", err=True)
 
     def _pinned_elsewhere_bytes(self, roots: Sequence[str]) -> int:

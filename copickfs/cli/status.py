@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from copickfs.cli.command import Command
+from copickfs.cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,17 +25,31 @@ _SERVING = "serving"
 def status(mountpoint: str | None, *, as_json: bool) -> None:
     """Show the mount at MOUNTPOINT, or every mount of this user (of all users for root).
 
-    With MOUNTPOINT the exit status is 0 only if its daemon answers.
+    With MOUNTPOINT the exit status is 0 only if its daemon answers. Changes of this user that wait in a
+    journal, and which no mount sends, are shown in any case.
     """
     from copickfs.daemon.survey import survey, survey_one
+    from copickfs.layers.journalplace import waiting_journals
 
     documents = survey() if mountpoint is None else [survey_one(mountpoint)]
+    journals = waiting_journals()
     if as_json:
-        click.echo(json.dumps({"mounts": documents}, indent=2))
+        waiting = [
+            {
+                "directory": str(each.directory),
+                "root": each.root,
+                "entries": each.entries,
+                "remedy": each.remedy,
+            }
+            for each in journals
+        ]
+        click.echo(json.dumps({"mounts": documents, "journals": waiting}, indent=2))
     elif documents:
         _show(documents)
     else:
         click.echo("nothing is mounted")
+    for each in () if as_json else journals:
+        click.echo(f"not sent: {printable(each.in_words())}")
     if mountpoint is not None and documents[0]["state"] != _SERVING:
         sys.exit(1)
 

@@ -242,9 +242,9 @@ class CacheConfig(LayerConfig):
     max_size_bytes: int = Field(
         10 * _GIB,
         strict=True,
-        gt=0,
+        ge=1024**2,
         le=_MOST,
-        description="Most that the cache may hold, in bytes.",
+        description="Most that the cache may hold, its database included, in bytes; at least 1 MiB.",
         examples=[107374182400],
     )
     parent_layer: str | None = Field(

@@ -266,3 +266,8 @@ class MultilayerConfig(ProjectConfig):
         if cache.parent_layer not in self.data_layers:
             message = f"no such data layer in layers; {nearest(cache.parent_layer, self.data_layers)}"
             raise fault((*self._places[cache.layer_name], "parent_layer"), message, cache.parent_layer)
+        if getattr(self.layer_configs[cache.parent_layer], "is_local", False):
+            message = (
+                "this layer is on this machine, and only remote ones are cached; name one, or leave it out"
+            )
+            raise fault((*self._places[cache.layer_name], "parent_layer"), message, cache.parent_layer)

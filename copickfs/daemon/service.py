@@ -26,6 +26,7 @@ from copickfs.daemon.registry import Record, Registration, living
 from copickfs.daemon.status import DaemonStatus
 from copickfs.daemon.transient_directory import remove_directories
 from copickfs.errors import MountError
+from copickfs.layers.journalplace import waiting_journals
 from copickfs.layers.objects import objects_told
 from copickfs.ops.filesystem import Filesystem
 from copickfs.ops.session import Session, SessionOptions
@@ -111,6 +112,8 @@ class Daemon:
     def _connect(self) -> None:
         self._tell("connecting the layers")
         absent = self._stack.connect(progress=self._tell)
+        for journal in waiting_journals():
+            _log.warning("not sent by this mount: %s", journal.in_words())
         if not absent:
             return
         reasons = "; ".join(

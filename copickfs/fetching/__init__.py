@@ -2,6 +2,7 @@
 
 * `copickfs.fetching.looking`: listing directories of the tree, several at a time
 * `copickfs.fetching.selection`: which paths are meant, and what programs look at beside them
+* `copickfs.fetching.unlisted`: what a store tells of itself where the server lists nothing
 * `copickfs.fetching.levels`: the levels of a pyramid
 * `copickfs.fetching.targets`: the files below the paths that come from layers that are cached
 * `copickfs.fetching.fetcher`: having them on the disk

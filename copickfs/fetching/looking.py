@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
-from copickfs.errors import LayerError, NotADirectory, NotFound, Transient
+from copickfs.errors import AccessDenied, LayerError, NotADirectory, NotFound, Transient
+from copickfs.fetching.unlisted import entries_of
+from copickfs.paths import store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,22 +39,44 @@ class Looking:
         self._pool = pool
         self._lock = threading.Lock()
 
-    def listing(self, directory: str) -> list[Entry]:
-        """What is in a directory; nothing if there is no such directory, or it cannot be read."""
+    def listing(self, directory: str, *, is_wanted: bool = True) -> list[Entry]:
+        """What is in a directory; nothing if there is no such directory, or it cannot be read.
+
+        Args:
+            directory: Its path.
+            is_wanted: False: what nobody may list is passed over, as no program could list it either.
+        """
         if self.stop.is_set():
             return []
         try:
             return self.view.listing(directory).entries
         except (NotFound, NotADirectory):
             return []
+        except AccessDenied as error:
+            return self._told(directory, error) if is_wanted else []
         except (Transient, LayerError, OSError) as error:
             self.skip(directory, error)
             return []
 
-    def each(self, directories: Iterable[str]) -> Iterator[tuple[str, list[Entry]]]:
+    def each(
+        self, directories: Iterable[str], *, is_wanted: bool = True
+    ) -> Iterator[tuple[str, list[Entry]]]:
         """Directories with what is in them, in the order in which they were given."""
         wanted = list(directories)
-        return zip(wanted, self._pool.map(self.listing, wanted), strict=True)
+        return zip(wanted, self._pool.map(partial(self.listing, is_wanted=is_wanted), wanted), strict=True)
+
+    def _told(self, directory: str, error: AccessDenied) -> list[Entry]:
+        """What is in a directory that is not listed, as far as its store tells."""
+        store = store_of(directory)
+        entries: list[Entry] = []
+        try:
+            entries = [] if store is None else entries_of(self.view, directory, store)
+        except (Transient, OSError) as fault:
+            self.skip(directory, fault)
+            return []
+        if not entries:
+            self.skip(directory, error)
+        return entries
 
     def entry(self, path: str) -> Entry | None:
         """What a path is; None if it is not there, or cannot be looked at."""

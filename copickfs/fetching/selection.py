@@ -75,8 +75,9 @@ def surroundings(looking: Looking, selected: Sequence[str]) -> None:
         directories.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
         if parts[0] == RUNS_DIRECTORY and len(parts) > 1:
             runs.add("/".join(parts[:2]))
-    below = [inner for run, entries in looking.each(sorted(runs)) for inner in _holding(run, entries)]
-    for _listed in looking.each(sorted(directories.union(below) - runs)):
+    beside = looking.each(sorted(runs), is_wanted=False)
+    below = [inner for run, entries in beside for inner in _holding(run, entries)]
+    for _listed in looking.each(sorted(directories.union(below) - runs), is_wanted=False):
         pass
 
 

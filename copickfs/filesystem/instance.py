@@ -13,8 +13,6 @@ from copickfs.filesystem.opening import digest_of, origin_of, read_config
 from copickfs.stack import Shared, Stack, StackOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from copickfs.view import View
 
 _LISTING_OPTIONS = frozenset({"use_listings_cache", "listings_expiry_time", "max_paths", "asynchronous"})
@@ -43,14 +41,14 @@ class StackFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
         auto_mkdir: bool = True,
         fo: Any = None,
         target_protocol: str | None = None,
-        target_options: Mapping[str, Any] | None = None,
+        target_options: Any = None,  # noqa: ARG002 -- what fsspec passes along with the other two
         **listing_options: Any,
     ) -> None:
         unknown = listing_options.keys() - _LISTING_OPTIONS
         if unknown:
             raise TypeError(f"copickfs:// has no storage option {', '.join(map(repr, sorted(unknown)))}")
         super().__init__(**listing_options)
-        self._origin = origin_of(config, base_directory, fo, target_protocol, target_options)
+        self._origin = origin_of(config, base_directory, fo, target_protocol)
         self._options = StackOptions(read_only=read_only, offline=offline)
         self.auto_mkdir = auto_mkdir
         configuration = read_config(self._origin)
@@ -67,22 +65,19 @@ class StackFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
         """What `from_dict` makes the file system of again; without passwords it is for showing only."""
         options = self._reopening()
         if not include_password:
-            options = {**options, "config": redacted(self._shared.config), "fo": None, "target_options": None}
-        elif isinstance(options.get("config"), BaseModel):
+            options["config"] = redacted(self._shared.config)
+        elif isinstance(options["config"], BaseModel):
             options["config"] = options["config"].model_dump(mode="json")
         cls = type(self)
         return {"cls": f"{cls.__module__}:{cls.__name__}", "protocol": self.protocol, "args": [], **options}
 
     def _reopening(self) -> dict[str, Any]:
         """The arguments of the same file system in a process that has another working directory."""
-        config, base, protocol, target_options = self._origin
-        options: dict[str, Any] = {
-            "base_directory": base, "read_only": self._options.read_only, "offline": self._options.offline,
+        return {
+            "config": self._origin.config, "base_directory": self._origin.base_directory,
+            "read_only": self._options.read_only, "offline": self._options.offline,
             "auto_mkdir": self.auto_mkdir,
         }  # fmt: skip
-        if protocol is None:
-            return {"config": config, **options}
-        return {"fo": config, "target_protocol": protocol, "target_options": target_options, **options}
 
     @property
     def _fs_token(self) -> str:

@@ -15,7 +15,7 @@ from copickfs.filesystem.faults import raise_unless_absent, reading
 from copickfs.filesystem.files import ReadFile
 from copickfs.filesystem.instance import StackFileSystem
 from copickfs.filesystem.raw import RawFile
-from copickfs.model import ByteRange, Entry, EntryKind
+from copickfs.model import UNSIZED, ByteRange, Entry, EntryKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -195,16 +195,22 @@ class ReadableTree(StackFileSystem):
 
 
 def _info(path: str, entry: Entry) -> dict[str, Any]:
-    """What fsspec's programs know of a file, and ``layer`` and ``version`` besides."""
+    """What fsspec's programs know of a file, and ``layer`` and ``version`` besides.
+
+    In a listing size and version are None where the layer lists no lengths; `info` asks for them.
+    """
+    is_sized = entry.size_bytes != UNSIZED
     if stat.S_ISREG(entry.mode):
         kind = "file"
     else:
         kind = {EntryKind.DIRECTORY: "directory", EntryKind.SYMLINK: "link"}.get(entry.kind, "other")
     return {
-        "name": f"/{path}", "size": 0 if entry.is_dir else entry.size_bytes, "type": kind,
+        "name": f"/{path}", "type": kind,
+        "size": 0 if entry.is_dir else entry.size_bytes if is_sized else None,
         "created": (entry.ctime_ns or entry.mtime_ns) / 1e9, "mtime": entry.mtime_ns / 1e9,
         "mode": entry.mode, "uid": entry.uid, "gid": entry.gid, "ino": entry.inode, "nlink": entry.nlink,
-        "islink": kind == "link", "layer": entry.layer, "version": entry.version,
+        "islink": kind == "link", "layer": entry.layer,
+        "version": entry.version if is_sized else None,
     }  # fmt: skip
 
 

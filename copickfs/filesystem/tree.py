@@ -42,15 +42,15 @@ class CopickFileSystem(ReadableTree):
     can be pickled, and be used after a fork.
 
     Args:
-        config: The path or URL of a configuration, its JSON text, or a dictionary.
+        config: The path of a configuration, its JSON text, or a dictionary.
         base_directory: What relative paths are relative to: ``config`` itself, and in text and dictionaries
             the roots of layers; the working directory if None.
         read_only: Change nothing, whatever the configuration says.
         offline: Reach for nothing on a network.
         auto_mkdir: Make the directories that a new file lacks.
         fo: The rest of a chained URL, ``copickfs://PATH::config.json``, which stands for ``config``.
-        target_protocol: How ``fo`` is read.
-        target_options: Storage options of that.
+        target_protocol: What fsspec takes ``fo`` for: a local file.
+        target_options: Without effect.
         listing_options: What fsspec accepts of every file system; without effect, for nothing is kept.
 
     Raises:

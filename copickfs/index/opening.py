@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
@@ -16,17 +14,16 @@ from copickfs.index.faults import LOCKED, unavailable
 from copickfs.index.forking import passing
 from copickfs.index.schema import APPLICATION_ID, MIGRATIONS, TABLES, VERSION
 from copickfs.index.setaside import require_database, set_aside
+from copickfs.turns import Taken, turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import contextlib
     from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
 OPEN_BUSY_S = 2.0
 """How long opening waits for other processes, all in all: a mount waits for it."""
-
-_POLL_S = 0.02
 
 
 def open_database(path: Path, *, busy_s: float = BUSY_S) -> Database:
@@ -46,6 +43,8 @@ def open_database(path: Path, *, busy_s: float = BUSY_S) -> Database:
         require_database(path)
         with passing(), _turn(path, deadline_s):
             return _opened(path, busy_s, deadline_s)
+    except Taken as error:
+        raise IndexUnavailable(f"{error.filename}: {LOCKED}") from error
     except (OSError, sqlite3.Error) as error:
         raise unavailable(path, error) from error
 
@@ -170,6 +169,8 @@ def rebuild(database: Database) -> None:
             if not _is_sound(path):
                 set_aside(path, "damaged", "SQLite's check has failed")
             _state(path, deadline_s)
+    except Taken as error:
+        raise IndexUnavailable(f"{error.filename}: {LOCKED}") from error
     except (OSError, sqlite3.Error) as error:
         raise unavailable(path, error) from error
     database.renew()
@@ -184,19 +185,6 @@ def _is_sound(path: Path) -> bool:
         database.close()
 
 
-@contextlib.contextmanager
-def _turn(path: Path, deadline_s: float) -> Iterator[None]:
+def _turn(path: Path, deadline_s: float) -> contextlib.AbstractContextManager[None]:
     """Only one process at a time makes, migrates or sets aside a database."""
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline_s:
-                    raise IndexUnavailable(f"{path}.lock: {LOCKED}") from None
-                time.sleep(_POLL_S)
-        yield
-    finally:
-        os.close(descriptor)
+    return turn(path.with_name(f"{path.name}.lock"), deadline_s - time.monotonic(), 0o600)

@@ -94,11 +94,10 @@ class PortalTable:
             rows = connection.execute(query, (number,)).fetchall()
         return [RunRow(run, dataset, shown(name), record) for run, dataset, name, record in rows]
 
-    def replace(self, name: str, fetched_ns: int, about: bytes, runs: Iterable[RunRow]) -> str:
-        """Keep a whole answer; its digest."""
+    def replace(self, name: str, fetched_ns: int, about: bytes, runs: Iterable[RunRow]) -> None:
+        """Keep a whole answer."""
         rows = sorted(runs)
-        digests = {row.run: _digest(row.record + row.name.encode(errors="surrogateescape")) for row in rows}
-        whole = _digest(about + repr(sorted(digests.items())).encode())
+        digests, whole = _digests(rows), digest_of(about, rows)
         with self.database.writing() as connection:
             connection.execute(_ANSWERED, (self._key(name), fetched_ns, whole, about))
             number = connection.execute(_SELECTION, (self._key(name),)).fetchone()[0]
@@ -117,7 +116,6 @@ class PortalTable:
                     if row.run in changed
                 ),
             )
-        return whole
 
     def failed(self, name: str, at_ns: int, failure: str) -> None:
         """The portal was asked for a selection, and has not answered."""
@@ -136,6 +134,15 @@ def prune(database: Database, older_than_ns: int) -> int:
         return connection.execute(
             f"DELETE FROM portal_selection WHERE id IN ({old})", (older_than_ns,)
         ).rowcount
+
+
+def digest_of(about: bytes, runs: Iterable[RunRow]) -> str:
+    """What tells a whole answer from others."""
+    return _digest(about + repr(sorted(_digests(runs).items())).encode())
+
+
+def _digests(runs: Iterable[RunRow]) -> dict[int, str]:
+    return {row.run: _digest(row.record + row.name.encode(errors="surrogateescape")) for row in runs}
 
 
 def _digest(data: bytes) -> str:

@@ -74,9 +74,9 @@ CREATE TABLE listing (
     source TEXT NOT NULL,                     -- what tells one layer root from another; no secret
     directory TEXT NOT NULL,                  -- in the layer; a BLOB where it is not UTF-8
     fetched_ns INTEGER NOT NULL,              -- when the source was asked, ns since the epoch; negative: and
-                                              -- it was seen to differ since
+                                              -- it was seen to differ since, or changed by a mount
     digest INTEGER NOT NULL,                  -- of `entries`: a damaged one is not used
-    entries BLOB NOT NULL,                    -- empty: this mount has changed the directory at `fetched_ns`
+    entries BLOB NOT NULL,                    -- empty: a mount has changed the directory at `fetched_ns`
     PRIMARY KEY (source, directory)
 ) WITHOUT ROWID;
 """

@@ -20,7 +20,7 @@ from copickfs.layers.local import LocalLayer
 from copickfs.model import ByteRange
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from copickfs.entities import Identity
     from copickfs.layers.base import Layer, LayerFile
@@ -104,11 +104,11 @@ class Metadata:
             None if its documents have to be read.
         """
         is_container = identity.type in CONTAINERS
-        found = [layer.known_of(identity.path) for layer in (layers if is_container else layers[:1])]
-        said = [each for each in reversed(found) if each is not None]
+        asked = layers if is_container else layers[:1]
+        said = [each for each in (_known_of(layer, identity.path) for layer in asked) if each is not None]
         if not said:
             return None
-        detail = {name: value for each in said for name, value in each.items()}
+        detail = {name: value for each in reversed(said) for name, value in each.items()}
         text = json.dumps(detail, sort_keys=True)
         versions = () if is_container else (_mark(entry.version),)
         return Known("\n".join((_TOLD, *versions, _mark(text))), detail)
@@ -207,6 +207,13 @@ class _Store:
         mark = _ABSENT_MARK if not version else _UNSURE_MARK if version.endswith(_UNSURE) else _mark(version)
         self.looked_at.append(mark + inner)
         return documents.parsed(data) if data else None
+
+
+def _known_of(layer: Layer, path: str) -> Mapping[str, Any] | None:
+    try:
+        return layer.known_of(path)
+    except (NotFound, NotADirectory):  # gone since it was listed
+        return {}
 
 
 def _mark(version: str) -> str:

@@ -6,7 +6,7 @@ The rules, beside those of `copickfs.index.listings`:
   gone back since, nobody knows how old it is, and it counts as old.
 * A layer that this mount writes asks its source before it believes one, whatever its age: listings from
   the index only stand in for a source that is out of reach. And before a change is acknowledged, the
-  listings that do not tell of it are gone, so that no restart takes what was written for absent.
+  listings that may tell of it have it, or are gone, so that no restart takes what was written for absent.
 * Nothing here ever fails or delays an answer for long. While the index cannot be used, it is left alone
   but for one try a minute, and what would be wrong in it is removed first of all when it can be written.
 """
@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING
 from copickfs.errors import IndexUnavailable
 from copickfs.index.columns import StoredListing
 from copickfs.layers.listings import Kept, Listing
+from copickfs.layers.sources import DIRECTORY
 from copickfs.paths import split, store_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from copickfs.index.listings import ListingStore
+    from copickfs.layers.sources import Found
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class ListingArchive:
         self._has_warned = False
         self._unread_until_s = 0.0
         self._unwritten_until_s = 0.0
-        self._debts: list[Callable[[], None]] = []
+        self._debts: list[Callable[[], object]] = []
         """Changes of the index that could not be made, and without which it is wrong."""
 
     def keep_in(self, store: ListingStore) -> None:
@@ -81,11 +83,11 @@ class ListingArchive:
             return None
         if stored is None:
             return None
-        listings = {path: Listing.from_columns(columns) for path, columns in stored.directories.items()}
-        kept = Kept(directory, listings, is_array=stored.is_array)
+        kept = _kept(directory, stored)
         age_s = (time.time_ns() - stored.fetched_ns) / 1e9
         kept.fetched_s -= age_s if age_s >= 0 else _UNKNOWN_AGE_S
-        kept.is_trusted = stored.is_trusted and self.is_believed
+        # That a source does not list a directory may be over, and is only known while it cannot be asked.
+        kept.is_trusted = stored.is_trusted and self.is_believed and bool(kept.listings)
         return kept
 
     def save(self, kept: Kept) -> bool:
@@ -96,15 +98,12 @@ class ListingArchive:
         if self._store is None or not kept.asked_ns:
             return False
         listings = dict(kept.listings)
-        if not listings:  # the source does not list it, which other credentials may change
-            return self._write(partial(self._store.forget, kept.origin, below=False))
         with self._lock:
             if self._is_closed or self._saves >= _MANY_SAVES:
                 return False
             self._saves += 1
         try:
-            columns = {path: listing.columns() for path, listing in listings.items()}
-            stored = StoredListing(kept.asked_ns, columns, kept.is_array)
+            stored = _stored(kept, listings, kept.asked_ns)
             return self._write(
                 partial(self._store.save, kept.origin, stored, lambda: kept.is_trusted), is_debt=False
             )
@@ -113,16 +112,36 @@ class ListingArchive:
                 self._saves -= 1
                 self._lock.notify_all()
 
-    def changed(self, path: str, origin: str | None) -> None:
+    def changed(self, path: str, origin: str | None, found: Found | None, *, is_new: bool = False) -> None:
         """This program has changed the source at ``path``. To be called before anybody is told.
 
         Args:
             path: What was changed.
             origin: Whose listing is known to tell of ``path``; None if that is not known.
+            found: What is there now.
+            is_new: It is a directory that was just made, and empty.
         """
-        if self._store is not None:
-            directories = _covering(split(path)[0])
-            self._write(partial(self._store.changed, path, directories, origin, time.time_ns()))
+        if self._store is None:
+            return
+        directory = split(path)[0]
+        at_ns = time.time_ns()
+
+        def revised(at: str, stored: StoredListing) -> StoredListing | None:
+            kept = _kept(at, stored)
+            if not kept.covers(directory):
+                return stored
+            if kept.is_array and found is not None and found.kind == DIRECTORY and not is_new:
+                return None  # nobody has listed what has come into the array
+            kept.patch(path, found)
+            return _stored(kept, kept.listings, stored.fetched_ns)
+
+        change = partial(self._store.changed, path, _covering(directory), origin, at_ns, revised)
+        if not is_new:
+            self._write(change)
+            return
+        empty = _stored(Kept(path, {"": Listing(())}), {"": Listing(())}, at_ns)
+        made = partial(self._store.made, path, empty)
+        self._write(lambda: (change(), made()))
 
     def distrust(self, directory: str | None = None) -> None:
         """The source is to be asked about ``directory`` (None: about everything) before it is believed."""
@@ -140,7 +159,7 @@ class ListingArchive:
             self._is_closed = True
             self._lock.wait_for(lambda: not self._saves, _CLOSE_LIMIT_S)
 
-    def _write(self, action: Callable[[], None], *, is_debt: bool = True) -> bool:
+    def _write(self, action: Callable[[], object], *, is_debt: bool = True) -> bool:
         """Change the index; False if that could not be done now.
 
         Args:
@@ -184,6 +203,16 @@ class ListingArchive:
             self._name, error,
         )  # fmt: skip
         return time.monotonic() + REST_S
+
+
+def _kept(directory: str, stored: StoredListing) -> Kept:
+    listings = {path: Listing.from_columns(columns) for path, columns in stored.directories.items()}
+    return Kept(directory, listings, is_array=stored.is_array)
+
+
+def _stored(kept: Kept, listings: Mapping[str, Listing], at_ns: int) -> StoredListing:
+    columns = {path: listing.columns() for path, listing in listings.items()}
+    return StoredListing(at_ns, columns, kept.is_array)
 
 
 def _covering(directory: str) -> list[str]:

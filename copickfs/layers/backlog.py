@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from copickfs.errors import Unavailable
 from copickfs.layers.journalrecord import PUT, RENAME, Record, digest_of_file, sync_file
 from copickfs.layers.overlay import Overlay, Shown
+from copickfs.layers.sendorder import Waiting, first_free, related
 from copickfs.model import Pending
-from copickfs.paths import split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from copickfs.layers.journal import Journal
     from copickfs.layers.overlay import Place
@@ -31,19 +31,8 @@ _JITTER = 0.2
 _REMEMBERED = 10_000
 
 
-@dataclasses.dataclass(slots=True)
-class _Waiting:
-    record: Record
-    since_s: float
-    is_untried: bool = False
-    is_running: bool = False
-    failures: int = 0
-    retry_s: float = 0.0
-    error: str = ""
-
-
 class Backlog:
-    """Thread-safe. Only `append` and `finished` write to disk.
+    """Thread-safe. Only `append`, `append_seen` and `finished` write to disk.
 
     Args:
         name: Name of the layer, for messages.
@@ -55,11 +44,12 @@ class Backlog:
         self._journal = journal
         self._appending = threading.Lock()
         self._changed = threading.Condition(threading.RLock())
-        self._waiting: dict[int, _Waiting] = {}
+        self._waiting: dict[int, Waiting] = {}
         self._overlay = Overlay()
         self._landed: OrderedDict[str, Version] = OrderedDict()
         self._pause_until_s = 0.0
         self._is_closed = False
+        self._moves = 0
         self.turn = 0
         """Counts the changes of what is shown."""
 
@@ -76,30 +66,50 @@ class Backlog:
             self._is_closed = True
             self._changed.notify_all()
 
-    def append(self, record: Record, data: str | None = None, *, held: bool = False) -> Record:
+    def append(self, record: Record, *, held: bool = False) -> Record:
         """Store a change, which is shown from now on; raises what the disk says.
 
         Args:
             record: The change.
-            data: The contents, for a put; see `Journal.append`.
             held: It belongs to the caller at once, as if it were taken.
         """
-        if data is not None:
-            record = dataclasses.replace(record, digest=digest_of_file(data))
-            sync_file(data)
         with self._appending:
-            superseded = self._superseded(record)
-            if superseded is not None:
-                record = _accepting(record, superseded.accepted)
-            landed = self._landed.get(record.paths[-1])  # perhaps after the caller had looked
-            if landed is not None:
-                record = _accepting(record, (landed,))
-            record = self._journal.append(record, data)
-            with self._changed:
-                self._add(record, is_untried=not held, is_running=held)
-                if superseded is not None and self._waiting[superseded.number].is_untried:
-                    self._drop(superseded)
-                self._changed.notify_all()
+            return self._appended(record, held=held)
+
+    def append_seen(self, look: Callable[[], Record], data: str | None = None) -> Record:
+        """The same with a change that tells which versions it may replace.
+
+        They are those that were seen: when a directory comes to another name meanwhile, of whose contents
+        that makes new versions, the caller has to look again.
+
+        Args:
+            look: Makes the change, as things are now.
+            data: The contents, for a put; see `Journal.append`.
+        """
+        digest = ""
+        if data is not None:
+            digest = digest_of_file(data)
+            sync_file(data)
+        while True:
+            moves = self._moves
+            record = dataclasses.replace(look(), digest=digest)
+            with self._appending:
+                if moves == self._moves:
+                    return self._appended(record, data)
+
+    def _appended(self, record: Record, data: str | None = None, *, held: bool = False) -> Record:
+        superseded = self._superseded(record)
+        if superseded is not None:
+            record = _accepting(record, superseded.accepted)
+        landed = self._landed.get(record.paths[-1])  # perhaps after the caller had looked
+        if landed is not None:
+            record = _accepting(record, (landed,))
+        record = self._journal.append(record, data)
+        with self._changed:
+            self._add(record, is_untried=not held, is_running=held)
+            if superseded is not None and self._waiting[superseded.number].is_untried:
+                self._drop(superseded)
+            self._changed.notify_all()
         return record
 
     def place(self, path: str) -> Place:
@@ -162,6 +172,7 @@ class Backlog:
                 return unknown
             for path, version in landed.items():
                 self._tell_later(record, path, version)
+            self._moves += bool(moved)
             self._drop(record)
             self._pause_until_s = 0.0
             self._changed.notify_all()
@@ -241,7 +252,7 @@ class Backlog:
         if not self._waiting:
             return
         with self._changed:
-            before = {each.record.number: each.failures for each in self._related(paths)}
+            before = {each.record.number: each.failures for each in related(self._waiting.values(), paths)}
             if not before:
                 return
             self.hurry()
@@ -263,7 +274,7 @@ class Backlog:
     def _add(self, record: Record, *, is_untried: bool = False, is_running: bool = False) -> None:
         with self._changed:
             since_s = (record.mtime_ns or time.time_ns()) / 1e9
-            self._waiting[record.number] = _Waiting(record, since_s, is_untried, is_running)
+            self._waiting[record.number] = Waiting(record, since_s, is_untried, is_running)
             self._overlay.add(record)
             self.turn += 1
 
@@ -286,42 +297,11 @@ class Backlog:
             waiting = self._waiting.get(before.number)
             return waiting.record if waiting is not None and waiting.is_untried else None
 
-    def _next(self, now_s: float) -> tuple[_Waiting | None, float]:
-        """The first change that waits for no earlier one and for no time; or the time to look again."""
-        wake_s = float("inf")
+    def _next(self, now_s: float) -> tuple[Waiting | None, float]:
+        """The first change that can be sent now; or the time to look again."""
         if self._pause_until_s > now_s:
             return None, self._pause_until_s
-        at: set[str] = set()
-        above: set[str] = set()
-        for waiting in self._waiting.values():
-            paths = waiting.record.paths
-            is_free = not any(
-                path in above or path in at or any(step in at for step in _above(path)) for path in paths
-            )
-            if is_free and not waiting.is_running:
-                if waiting.retry_s <= now_s:
-                    return waiting, now_s
-                wake_s = min(wake_s, waiting.retry_s)
-            at.update(paths)
-            for path in paths:
-                above.update(_above(path))
-        return None, wake_s
-
-    def _related(self, paths: tuple[str, ...]) -> list[_Waiting]:
-        wanted = {step for path in paths for step in (path, *_above(path))}
-        return [
-            each
-            for each in self._waiting.values()
-            if any(
-                path in wanted or any(step in paths for step in _above(path)) for path in each.record.paths
-            )
-        ]
-
-
-def _above(path: str) -> Iterator[str]:
-    """The directories above ``path``, but for the root."""
-    while path := split(path)[0]:
-        yield path
+        return first_free(self._waiting.values(), now_s)
 
 
 def _accepting(record: Record, versions: tuple[Version, ...]) -> Record:

@@ -91,8 +91,8 @@ class Layer(Protocol):
         """The complete listing of one directory, in no particular order.
 
         Files whose length costs a request of their own may be `UNSIZED` in it; for `stat` they are not.
-        Whatever else an entry tells, but for its blocks, is what `stat` tells; an unsized one has an
-        `Entry.inode` or an `Entry.etag`, so that it stays the same file when its length becomes known.
+        Whatever else an entry tells, but for its blocks and its etag, is what `stat` tells; an unsized
+        one has the same `Entry.identity`: it stays the same file when its length becomes known.
         """
         ...
 
@@ -115,7 +115,7 @@ class Layer(Protocol):
     def described(self, path: str) -> Mapping[str, str]:
         """What the source tells people of ``path``, from memory; shown as ``user.copickfs.<name>``.
 
-        Names have a dot, like ``portal.run_name``: those without one are copickfs's own.
+        Names have a dot, like ``portal.run_name``: those without one are copickfs's own. Raises as `stat`.
         """
         ...
 
@@ -124,7 +124,7 @@ class Layer(Protocol):
 
         A JSON object as in `EntityRecord.detail`. What is below ``portal`` is searched in like names;
         its ``run_name`` is the name that people know a run by. Called for every entity of every
-        listing that the index looks at.
+        listing that the index looks at. Raises as `stat`.
         """
         ...
 

@@ -87,6 +87,7 @@ class Catalogue:
         self._kept_since_s: float | None = None
         self._loading = 0
         self._doubts = 0
+        self._upheavals = 0
         self.on_use: Callable[[str], None] | None = None
         self._own: list[_Change] = []
 
@@ -110,8 +111,9 @@ class Catalogue:
             raise NotFound(path)
         try:
             listing = self.listing(directory, wait=wait, ahead=ahead)
-        except AccessDenied:
-            return self._loose.found(path, wait=wait)
+        except AccessDenied:  # what other credentials may change is not believed beyond this process
+            archived = self._archive.is_believed
+            return self._loose.found(path, wait=wait, archived=archived, is_believed=False)
         found = listing.get(name)
         if found is not None:
             return found
@@ -150,6 +152,7 @@ class Catalogue:
                 listing = kept.listing(directory)
                 if listing is not None and listing.get(name) == listed:
                     kept.patch(path, found)
+            kept.asked_ns = kept.asked_ns or time.time_ns()
             self._archive.save(kept)
         return found
 
@@ -215,6 +218,7 @@ class Catalogue:
             self._archive.distrust(directory)
         with self._lock:
             self._doubts += 1  # what is being loaded from the archive is not believed either
+            self._upheavals += directory is None  # nor is what is being fetched
             self._memory.distrust(directory)
         self._loose.distrust(path)
         self._announce(path or "")
@@ -232,7 +236,7 @@ class Catalogue:
         change = _Change(path, found, is_new)
         kept = self._memory.find(split(path)[0])
         # First in the archive: what is loaded from it meanwhile is told of the change like what is fetched.
-        self._archive.changed(path, None if kept is None else kept.origin)
+        self._archive.changed(path, None if kept is None else kept.origin, found, is_new=is_new)
         with self._lock:
             if self._loading:
                 self._own.append(change)
@@ -298,12 +302,30 @@ class Catalogue:
         kept = self._memory.find(directory)  # listed with the array above it
         if kept is not None:
             return kept
+        kept = self._at_hand(directory, wait=wait)
+        if kept is not None:
+            return kept
         if not wait:
             raise WouldBlock(self._name)
         kept = self._flights.run(("recall", directory), lambda: self._recalled(directory))
         if kept is None:
             return self._fetch(directory)
         return kept if self._is_fresh(kept) else self._renewed(kept, wait=wait)
+
+    def _at_hand(self, directory: str, *, wait: bool) -> Kept | None:
+        """A listing that takes no request; what was learned of its files before is in the archive."""
+        kept = self._lister.at_hand(directory)
+        if kept is None:
+            return None
+        if any(found.size_bytes == UNSIZED for found in kept.listings[""]):
+            if not wait:
+                raise WouldBlock(self._name)
+            recalled = self._recalled(directory)
+            if recalled is not None and self._is_fresh(recalled):
+                return recalled
+        with self._loads() as start:
+            self._compare(self._keep(kept, start), kept)
+        return kept
 
     def _recalled(self, directory: str) -> Kept | None:
         """What an earlier process has listed, as if this one had."""
@@ -322,6 +344,9 @@ class Catalogue:
 
     def _renewed(self, kept: Kept, *, wait: bool) -> Kept:
         """What is remembered, asked for again: an old answer is better than none."""
+        now = self._at_hand(kept.origin, wait=wait)
+        if now is not None:
+            return now
         if not wait:
             raise WouldBlock(self._name)
         try:
@@ -340,11 +365,14 @@ class Catalogue:
         if landed is not None and landed.origin == origin and self._is_young(landed):
             return landed
         with self._loads() as start:
+            upheavals = self._upheavals
             try:
                 kept = self._lister.fetched(origin)
             except (NotFound, NotADirectory):
                 self._check_above(origin)
                 raise
+            with self._lock:
+                kept.is_trusted = kept.is_trusted and upheavals == self._upheavals
             self._compare(self._keep(kept, start), kept)
         self._lister.report_again("stale")
         self._save_first(kept)

@@ -5,20 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import xxhash
-
-from copickfs.errors import IsADirectory, NotADirectory, NotFound, Stale
+from copickfs.errors import IsADirectory, NotADirectory, NotFound
+from copickfs.layers.comparing import Comparing
 from copickfs.layers.conflicts import conflict_path
 from copickfs.layers.journalrecord import MKDIR, PUT, RENAME, RMDIR, Record
-from copickfs.layers.sources import DIRECTORY, FILE, Found
+from copickfs.layers.sources import DIRECTORY, Found
 from copickfs.layers.sources.writing import UPLOAD_PREFIX, Changed, Upload, Version
-from copickfs.model import ByteRange
-from copickfs.paths import join, split
+from copickfs.paths import split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,8 +28,6 @@ if TYPE_CHECKING:
     from copickfs.layers.sources.writing import Writing
 
 _log = logging.getLogger(__name__)
-
-_COMPARED_BYTES = 4 << 20
 
 
 class Landed(NamedTuple):
@@ -73,6 +68,7 @@ class Changes:
     ) -> None:
         self._name = name
         self._connection = connection
+        self._comparing = Comparing(connection)
         self._catalogue = catalogue
         self._journal = journal
         self._files = files
@@ -115,9 +111,9 @@ class Changes:
         try:
             return Landed(path, self._put(path, upload))
         except Changed as changed:
-            if self._has_contents(path, changed.found, upload):
+            if self._comparing.has_contents(path, changed.found, upload):
                 return Landed(path, changed.found)
-            if self._was_attempted(path, changed.found, upload):
+            if self._comparing.was_attempted(path, changed.found, upload):
                 accepted = (Version.of(changed.found),)
                 return self._landed(path, upload._replace(accepted=accepted, attempted=()), mtime_ns)
         for number in count():
@@ -125,7 +121,7 @@ class Changes:
             try:
                 return Landed(target, self._put(target, upload._replace(accepted=())))
             except Changed as changed:
-                if self._has_contents(target, changed.found, upload):
+                if self._comparing.has_contents(target, changed.found, upload):
                     return Landed(target, changed.found)
         raise AssertionError("numbers do not end")
 
@@ -302,66 +298,10 @@ class Changes:
 
     def _may_replace(self, record: Record, source: Found, target: Found, new_path: str) -> bool:
         if DIRECTORY in (source.kind, target.kind):
-            return source.kind == target.kind and self._is_half_moved(record.path, new_path)
+            return source.kind == target.kind and self._comparing.is_half_moved(record.path, new_path)
         if new_path == record.new_path and _is_among(target, record.accepted):
             return True
-        return self._is_copy(record.path, source, new_path, target)
-
-    def _is_half_moved(self, path: str, new_path: str) -> bool:
-        """True if an interrupted move can be completed: nothing in ``new_path`` is in the way of it."""
-        there = {found.name: found for found in self._connection.scan(new_path)}
-        if not self._connection.writing_kind().forgets_directories:
-            return not there
-        for source in self._connection.scan(path):
-            target = there.get(source.name)
-            if target is None:
-                continue
-            inner, new_inner = join(path, source.name), join(new_path, source.name)
-            if source.kind == target.kind == DIRECTORY:
-                if not self._is_half_moved(inner, new_inner):
-                    return False
-            elif not self._is_copy(inner, source, new_inner, target):
-                return False
-        return True
-
-    def _is_copy(self, path: str, source: Found, new_path: str, target: Found) -> bool:
-        if source.size_bytes != target.size_bytes or source.kind != FILE or target.kind != FILE:
-            return False
-        if source.etag and source.etag == target.etag:
-            return True
-        pieces = _pieces(source.size_bytes)
-        return all(
-            self._connection.read(path, span, source) == self._connection.read(new_path, span, target)
-            for span in pieces
-        )
-
-    def _has_contents(self, path: str, found: Found, upload: Upload) -> bool:
-        """True if an earlier attempt has come through, or somebody else has written the very same."""
-        if found.kind != FILE or found.size_bytes != upload.size_bytes:
-            return False
-        descriptor = os.open(upload.file, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return all(
-                self._connection.read(path, span, found) == os.pread(descriptor, span.size_bytes, span.start)
-                for span in _pieces(found.size_bytes)
-            )
-        except (Stale, NotFound):
-            return False
-        finally:
-            os.close(descriptor)
-
-    def _was_attempted(self, path: str, found: Found, upload: Upload) -> bool:
-        """True if an earlier version of ours is there, of which nobody knew whether it had come through."""
-        digests = {digest for size_bytes, digest in upload.attempted if size_bytes == found.size_bytes}
-        if not digests or found.kind != FILE:
-            return False
-        digest = xxhash.xxh3_128()
-        try:
-            for span in _pieces(found.size_bytes):
-                digest.update(self._connection.read(path, span, found))
-        except (Stale, NotFound):
-            return False
-        return digest.hexdigest() in digests
+        return self._comparing.is_copy(record.path, source, new_path, target)
 
     def _is_directory(self, path: str) -> bool:
         try:
@@ -383,11 +323,6 @@ class Changes:
             "has the name, ours is kept as %s",
             self._name, path, target,
         )  # fmt: skip
-
-
-def _pieces(size_bytes: int) -> list[ByteRange]:
-    starts = range(0, size_bytes, _COMPARED_BYTES)
-    return [ByteRange(start, min(start + _COMPARED_BYTES, size_bytes)) for start in starts]
 
 
 def _is_among(found: Found, accepted: tuple[Version, ...]) -> bool:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from copickfs.errors import AccessDenied, ConfigError, NotADirectory, NotFound, Transient, Unavailable
 from copickfs.layers.guard import OTHER_SLOTS, SLOTS, Guard
+from copickfs.layers.identity import shown_place
 from copickfs.layers.sources import ByName, Counters, RangesIgnored
 from copickfs.layers.sources.faults import meaning
-from copickfs.layers.sources.opening import check_protocol, open_source
+from copickfs.layers.sources.opening import check_protocol, open_source, refused_argument
 from copickfs.layers.sources.redaction import Redactor, shown_url
 from copickfs.layers.sources.web_listing import may_be_hidden
 from copickfs.layers.sources.writing import Changed
@@ -100,6 +101,10 @@ class Connection:
         except ConfigError as error:
             told = self._redact(str(error)).removeprefix(f"layer {self._name}: ")
             raise ConfigError(f"{shown}: {told}") from None
+        except Transient as error:
+            told = str(error).removeprefix(f"layer {self._name}: ")
+            place = shown_place(self._root_url, self._fs_args)
+            raise type(error)(f"layer {self._name}: {place}: {told}") from None
         finally:
             self._connecting = False
 
@@ -116,6 +121,10 @@ class Connection:
     def hides(self, name: str) -> bool:
         """True if the source may leave this name out of its listings."""
         return self._is_web and may_be_hidden(name)
+
+    def at_hand(self, path: str) -> list[Found] | None:  # noqa: ARG002 - every listing is a request
+        """See `Fetcher.at_hand`."""
+        return None
 
     def scan(self, path: str) -> list[Found]:
         """List one directory."""
@@ -288,7 +297,7 @@ class Connection:
             return error
         if self._connecting and isinstance(error, TypeError):
             # Some libraries look at their arguments with the first request only.
-            error = ConfigError(f"fsspec refuses 'root' or 'fs_args': {error}")
+            error = refused_argument(error)
         text = self._redact(str(error) or type(error).__name__)
         if not isinstance(error, Transient | ConfigError):
             text = f"{type(error).__name__}: {text}"

@@ -4,13 +4,13 @@
 
     <directory>/               one for each layer root
         0/                     what one daemon keeps; a second one at the same time has 1/, and so on
-            lock               held (flock) while the daemon lives
+            lock               held (flock) while the daemon lives; says which root the changes are for
             spool/             contents of files that are open; removed at the next start
             entries/           <number>.json and, for a put, <number>.data
             uploads/           <token>: where a temporary name at the source may have been left behind
 
-No name and no document holds more of the configuration than paths relative to the root. A damaged
-entry is renamed to ``<name>.damaged`` and does not hold up the others.
+Nothing here holds more of the configuration than the address of the root without secrets, and paths
+relative to it. A damaged entry is renamed to ``<name>.damaged`` and does not hold up the others.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from copickfs.layers.journalplace import LOCK
 from copickfs.layers.journalrecord import (
     PUT,
     Damaged,
@@ -51,10 +52,12 @@ class Journal:
     Args:
         name: Name of the layer, for messages.
         directory: The directory of the layer root; made if it is not there.
+        root: What people call the layer root, without secrets.
     """
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, root: str = "") -> None:
         self._name = name
+        self._root = root
         self._directory = directory
         self._lock = threading.Lock()
         self._descriptor: int | None = None
@@ -167,6 +170,8 @@ class Journal:
             place.mkdir(mode=0o700, exist_ok=True)
             descriptor = _locked(place)
             if descriptor is not None:
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, self._root.encode(errors="replace"))
                 return place, descriptor
         raise OSError(errno.EBUSY, f"too many daemons use {self._directory}")
 
@@ -236,7 +241,7 @@ class Journal:
 
 def _locked(place: Path) -> int | None:
     """A descriptor that holds the lock of ``place``, None if somebody else does."""
-    descriptor = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(place / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -8,14 +8,12 @@ listed below their neighbour.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
-import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 from copickfs.errors import CopickfsError, NotADirectory, NotFound
+from copickfs.layers.ahead import GoingAhead
 from copickfs.paths import join
 
 if TYPE_CHECKING:
@@ -31,9 +29,6 @@ MOST_SIBLINGS = 32
 
 _MOST_BELOW = 64
 _WALKS = 64
-_IDLE_S = 10.0
-_JOIN_S = 1.0
-_GIVE_WAY_S = 0.02
 
 
 class _Walk:
@@ -45,8 +40,8 @@ class _Walk:
         self.siblings = 0
 
 
-class ListAhead:
-    """Goes ahead of those who list. Thread-safe; `seen` never waits.
+class ListAhead(GoingAhead[str, str]):
+    """Goes ahead of those who list.
 
     Args:
         name: Name of the layer.
@@ -56,78 +51,26 @@ class ListAhead:
     """
 
     def __init__(self, name: str, catalogue: Catalogue, is_busy: Callable[[], bool], workers: int) -> None:
+        super().__init__(f"copickfs-list-{name}", is_busy, workers)
         self._name = name
         self._catalogue = catalogue
-        self._is_busy = is_busy
-        self._most_workers = workers
-        self._lock = threading.Condition()
-        self._events: deque[str] = deque(maxlen=4_096)
         self._walks: OrderedDict[str, _Walk] = OrderedDict()
         self._targets: deque[str] = deque()
-        self._workers = 0
-        self._threads: list[threading.Thread] = []
-        self._idle = 0
-        self._is_closed = False
 
     def seen(self, directory: str) -> None:
-        """Somebody has listed ``directory``."""
-        with self._lock:
-            if self._is_closed:
-                return
-            self._events.append(directory)
-            self._lock.notify()
-            if not self._idle and self._workers < self._most_workers:
-                self._hire()
+        """Somebody has listed ``directory``. Never waits."""
+        self.note(directory)
 
-    def close(self) -> None:
-        """List nothing more. Idempotent, does not wait for what is under way."""
-        with self._lock:
-            self._is_closed = True
-            self._events.clear()
-            self._targets.clear()
-            self._lock.notify_all()
+    def _has_target(self) -> bool:
+        return bool(self._targets)
 
-    def join(self) -> None:
-        """Wait a moment for what was under way when it was closed, and is given up with the connection."""
-        latest_s = time.monotonic() + _JOIN_S
-        for thread in self._threads:
-            thread.join(max(0.0, latest_s - time.monotonic()))
+    def _take(self) -> str:
+        return self._targets.popleft()
 
-    def _hire(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"copickfs-list-{self._name}", daemon=True)
-        with contextlib.suppress(RuntimeError):  # no thread to be had: nothing is guessed
-            thread.start()
-            self._workers += 1
-            self._threads = [*(other for other in self._threads if other.is_alive()), thread]
+    def _forget(self) -> None:
+        self._targets.clear()
 
-    def _work(self) -> None:
-        try:
-            while (target := self._next()) is not None:
-                self._list(target)
-        finally:
-            with self._lock:
-                self._workers -= 1
-
-    def _next(self) -> str | None:
-        with self._lock:
-            while not self._is_closed:
-                while self._events:
-                    self._plan(self._events.popleft())
-                if self._targets and self._is_busy():
-                    self._lock.wait(_GIVE_WAY_S)
-                elif self._targets:
-                    if len(self._targets) > 1 and not self._idle and self._workers < self._most_workers:
-                        self._hire()
-                    return self._targets.popleft()
-                else:
-                    self._idle += 1
-                    told = self._lock.wait(_IDLE_S)
-                    self._idle -= 1
-                    if not told and not self._events:
-                        return None
-        return None
-
-    def _list(self, directory: str) -> None:
+    def _do(self, directory: str) -> None:
         try:
             self._catalogue.list_ahead(directory)
         except (NotFound, NotADirectory):
@@ -136,9 +79,13 @@ class ListAhead:
             # Whoever wants it will ask, and be told.
             _log.debug("layer %s: nothing more is listed ahead: %s", self._name, error)
             with self._lock:
-                self._targets.clear()
+                self._forget()
 
-    def _plan(self, directory: str) -> None:
+    def _plan(self) -> None:
+        while self._events:
+            self._follow(self._events.popleft())
+
+    def _follow(self, directory: str) -> None:
         """A directory was listed: of all above it, it is a step of a walk, or below the last step."""
         parts = directory.split("/")
         for depth in range(len(parts)):

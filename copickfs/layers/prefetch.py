@@ -9,16 +9,15 @@ a source in trouble is asked for no more than readers want.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
-import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from copickfs.cache.piece import BLOCK_BYTES, WHOLE_BYTES
 from copickfs.errors import CopickfsError
+from copickfs.layers.ahead import IDLE_S, GoingAhead
 from copickfs.layers.sources import FILE
 from copickfs.layers.walks import Walk
 from copickfs.model import ByteRange
@@ -39,9 +38,6 @@ _MOST_PIECES = 512
 _OFTEN = 16
 _MOST_ABSENT = 1_024
 _MOST_PLANNED = 8_192
-_IDLE_S = 10.0
-_JOIN_S = 1.0
-_GIVE_WAY_S = 0.02
 _CHUNK = re.compile(r"(c[/.])?([0-9]{1,9}(?:([/.])[0-9]{1,9}(?:\3[0-9]{1,9})*)?)")
 
 
@@ -80,8 +76,8 @@ class _Way:
         self.planned_until = 0
 
 
-class Prefetcher:
-    """Goes ahead of the readers of one layer. Thread-safe; `seen` never waits.
+class Prefetcher(GoingAhead[tuple["Piece", "Found"], _Target]):
+    """Goes ahead of the readers of one layer.
 
     Args:
         name: Name of the layer.
@@ -103,20 +99,13 @@ class Prefetcher:
         window_bytes: int,
         workers: int,
     ) -> None:
+        super().__init__(f"copickfs-ahead-{name}", is_busy, workers)
         self._name = name
         self._pieces = pieces
         self._find = find
         self._array_at = array_at
-        self._is_busy = is_busy
         self._window_bytes = min(window_bytes, pieces.cache.memory.guess_limit_bytes)
-        self._lock = threading.Condition()
-        self._events: deque[tuple[Piece, Found]] = deque(maxlen=4_096)
         self._ways: OrderedDict[str, list[_Way]] = OrderedDict()
-        self._most_workers = workers
-        self._workers = 0
-        self._threads: list[threading.Thread] = []
-        self._idle = 0
-        self._is_closed = False
 
     @property
     def queued(self) -> int:
@@ -125,75 +114,26 @@ class Prefetcher:
             return sum(len(way.targets) for way in self._all())
 
     def seen(self, piece: Piece, found: Found) -> None:
-        """A reader has come to ``piece``."""
-        with self._lock:
-            if self._is_closed:
-                return
-            self._events.append((piece, found))
-            self._lock.notify()
-            if not self._idle and self._workers < self._most_workers:
-                self._hire()
+        """A reader has come to ``piece``. Never waits."""
+        self.note((piece, found))
 
-    def close(self) -> None:
-        """Fetch nothing more. Idempotent, does not wait for what is under way."""
-        with self._lock:
-            self._is_closed = True
-            self._events.clear()
-            self._ways.clear()
-            self._lock.notify_all()
+    def _has_target(self) -> bool:
+        return any(way.targets for way in self._all())
 
-    def join(self) -> None:
-        """Wait a moment for what was under way when it was closed, and is given up with the connection."""
-        latest_s = time.monotonic() + _JOIN_S
-        for thread in self._threads:
-            thread.join(max(0.0, latest_s - time.monotonic()))
+    def _take(self) -> _Target:
+        way = next(way for way in self._all() if way.targets)
+        return way.targets.pop(next(iter(way.targets)))
 
-    def _hire(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"copickfs-ahead-{self._name}", daemon=True)
-        with contextlib.suppress(RuntimeError):  # no thread to be had: nothing is guessed
-            thread.start()
-            self._workers += 1
-            self._threads = [*(other for other in self._threads if other.is_alive()), thread]
+    def _forget(self) -> None:
+        self._ways.clear()
 
-    def _work(self) -> None:
-        try:
-            while (target := self._next()) is not None:
-                self._fetch(target)
-        finally:
-            with self._lock:
-                self._workers -= 1
-
-    def _next(self) -> _Target | None:
-        with self._lock:
-            while not self._is_closed:
-                self._plan()
-                way = next((way for way in self._all() if way.targets), None)
-                if way is None:
-                    if not self._rest():
-                        return None
-                elif self._is_busy():
-                    self._lock.wait(_GIVE_WAY_S)
-                else:
-                    target = way.targets.pop(next(iter(way.targets)))
-                    if not self._idle and self._workers < self._most_workers:
-                        self._hire()
-                    return target
-        return None
-
-    def _rest(self) -> bool:
-        """Wait for something to do; False if there is nothing for long."""
-        self._idle += 1
-        told = self._lock.wait(_IDLE_S)
-        self._idle -= 1
-        return told or bool(self._events)
-
-    def _fetch(self, target: _Target) -> None:
+    def _do(self, target: _Target) -> None:
         try:
             self._pieces.guess(target.piece, target.found)
         except Exception as error:  # noqa: BLE001 - whoever wants it will ask, and be told
             _log.debug("layer %s: nothing more is guessed: %s", self._name, error)
             with self._lock:
-                self._ways.clear()
+                self._forget()
 
     def _plan(self) -> None:
         """What comes next of where readers are by now is to be fetched, and nothing else."""
@@ -263,7 +203,7 @@ class Prefetcher:
 
     def _share_bytes(self) -> int:
         """How far ahead one walk may go while others are under way."""
-        since_s = time.monotonic() - _IDLE_S
+        since_s = time.monotonic() - IDLE_S
         walks = sum(way.used_s > since_s and way.walk.is_certain for way in self._all())
         return self._window_bytes // max(1, walks)
 

@@ -128,12 +128,15 @@ class Publishing:
     def _store(self, draft: Draft, path: str) -> None:
         """Publish into the journal."""
         snapshot = draft.staged.snapshot()
-        accepted = (*draft.accepted, *self._replaceable(draft, path))
-        record = Record(
-            0, PUT, path, size_bytes=snapshot.size_bytes, mtime_ns=snapshot.mtime_ns,
-            accepted=tuple(dict.fromkeys(accepted)), attempted=tuple(draft.attempted),
-        )  # fmt: skip
-        record = self._backlog.append(record, snapshot.file)
+
+        def seen() -> Record:
+            accepted = (*draft.accepted, *self._replaceable(draft, path))
+            return Record(
+                0, PUT, path, size_bytes=snapshot.size_bytes, mtime_ns=snapshot.mtime_ns,
+                accepted=tuple(dict.fromkeys(accepted)), attempted=tuple(draft.attempted),
+            )  # fmt: skip
+
+        record = self._backlog.append_seen(seen, snapshot.file)
         draft.staged.give(snapshot)
         draft.published = snapshot.changes
         draft.show(self._shown.entry_of_record(path, record))

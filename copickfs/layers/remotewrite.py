@@ -7,8 +7,8 @@ on; the source has nothing of it before the first `flush`. With ``default`` a ch
 a call returns. With ``cache_and_propagate`` it stands, fsynced, in the journal, and is sent behind.
 
 Listings that an earlier process has left in the index only stand in while the source is out of reach: this
-process asks before it believes one. What is written is taken out of them before it is acknowledged, so
-that they never take it for absent (`copickfs.layers.archive`).
+process asks before it believes one. What is written is added to them before it is acknowledged, so that
+they never take it for absent (`copickfs.layers.archive`).
 
 Modes, owners and times are accepted and forgotten: the sources keep none, or none that this could set
 and read back everywhere. On object stores an empty object keeps a directory that was made.
@@ -36,7 +36,7 @@ from copickfs.errors import (
 from copickfs.layers.backlog import Backlog
 from copickfs.layers.changes import Changes
 from copickfs.layers.draft import RemoteWritableFile, new_entry
-from copickfs.layers.identity import journal_name
+from copickfs.layers.identity import journal_name, shown_place
 from copickfs.layers.journal import Journal
 from copickfs.layers.journalplace import default_journal_directory
 from copickfs.layers.journalrecord import MKDIR, RENAME, RMDIR, UNLINK, Record
@@ -89,7 +89,9 @@ class WritableFsspecLayer(FsspecLayer):
         self._propagate = propagate
         self._settle_s = options.get("timeout_s", 20.0)
         place = Path(journal_directory) if journal_directory is not None else default_journal_directory()
-        self._journal = Journal(name, place / journal_name(root_url, options.get("fs_args") or {}))
+        fs_args = options.get("fs_args") or {}
+        root = shown_place(root_url, fs_args)
+        self._journal = Journal(name, place / journal_name(root_url, fs_args), root)
         self._backlog = Backlog(name, self._journal)
         self._shown = PendingView(self, self._backlog, self._journal)
         # What was written here and sent behind is read again here, most of all.
@@ -198,7 +200,7 @@ class WritableFsspecLayer(FsspecLayer):
     def mkdir(self, path: str, mode: int, owner: Owner) -> Entry:
         """See `WritableLayer.mkdir`."""
         self._require_absent(path)
-        self._change(Record(0, MKDIR, path), lambda: self._changes.mkdir(path))
+        self._change(lambda: Record(0, MKDIR, path), lambda: self._changes.mkdir(path))
         return self.stat(path)
 
     def mknod(self, path: str, mode: int, device: int, owner: Owner) -> Entry:
@@ -229,8 +231,11 @@ class WritableFsspecLayer(FsspecLayer):
         self._shown.move_drafts(path, None)
         if is_only_here:
             return
-        record = Record(0, UNLINK, path, accepted=self._shown.versions(path))
-        self._change(record, lambda: self._changes.unlink(path))
+
+        def seen() -> Record:
+            return Record(0, UNLINK, path, accepted=self._shown.versions(path))
+
+        self._change(seen, lambda: self._changes.unlink(path))
 
     def rmdir(self, path: str) -> None:
         """See `WritableLayer.rmdir`."""
@@ -238,7 +243,7 @@ class WritableFsspecLayer(FsspecLayer):
             raise NotADirectory(path)
         if self.scan(path):
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
-        self._change(Record(0, RMDIR, path), lambda: self._changes.rmdir(path))
+        self._change(lambda: Record(0, RMDIR, path), lambda: self._changes.rmdir(path))
 
     def rename(self, path: str, new_path: str, *, replace: bool = True) -> None:
         """See `WritableLayer.rename`."""
@@ -248,11 +253,14 @@ class WritableFsspecLayer(FsspecLayer):
         for draft in self._shown.drafts_below(path):
             self._publishing.publish(draft)
         self._shown.move_drafts(new_path, None)
-        record = Record(0, RENAME, path, new_path, accepted=self._shown.versions(new_path))
+
+        def seen() -> Record:
+            return Record(0, RENAME, path, new_path, accepted=self._shown.versions(new_path))
+
         if self._propagate or not self._connection.writing_kind().forgets_directories:
-            self._change(record, lambda: self._renamed(path, new_path))
+            self._change(seen, lambda: self._renamed(path, new_path))
         else:
-            self._move(record)
+            self._move(seen())
         self._move_drafts(path, new_path)
 
     def exchange(self, path: str, other_path: str) -> None:
@@ -287,11 +295,11 @@ class WritableFsspecLayer(FsspecLayer):
             return False
         return False
 
-    def _change(self, record: Record, operation: Callable[[], object]) -> None:
+    def _change(self, seen: Callable[[], Record], operation: Callable[[], object]) -> None:
         if self._propagate:
-            self._backlog.append(record)
+            self._backlog.append_seen(seen)
         else:
-            self._backlog.settle(record.paths, self._settle_s)
+            self._backlog.settle(seen().paths, self._settle_s)
             operation()
 
     def _move(self, record: Record) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pyfuse3
 
 from copickfs import paths
-from copickfs.errors import Transient
+from copickfs.errors import NotADirectory, NotFound, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from copickfs.layers.base import Layer
     from copickfs.ops.inodes import InodeTable
     from copickfs.ops.lanes import Lanes
     from copickfs.ops.writing import Writing
@@ -163,13 +164,20 @@ def described(view: View, path: str) -> dict[str, str]:
     values: dict[str, str] = {}
     try:
         for layer in view.members(path) if merges else (found.layer,):
-            for name, text in layer.described(path).items():
+            for name, text in _described_by(layer, path).items():
                 if "." in name and len(f"{PREFIX}{name}".encode()) <= _MAX_NAME_BYTES:
                     values.setdefault(name, _fitting(text))
     except Transient:
         if not values:
             raise
     return values
+
+
+def _described_by(layer: Layer, path: str) -> Mapping[str, str]:
+    try:
+        return layer.described(path)
+    except (NotFound, NotADirectory):  # gone since it was looked up
+        return {}
 
 
 def _fitting(text: str) -> str:

@@ -106,13 +106,14 @@ class OpenFile:
             self._stores.add_opened(store, self)
 
     def _publish(self, flush: Callable[[], None]) -> None:
-        if self._store is None:
+        """Alone at this path: a copy of what a layer below has must not be published over this version."""
+        path = self._path
+        alone = () if path is None else (path,)
+        together = () if self._store is None else (gate_of(self._store),)
+        with self._locks.hold(alone, together):
             flush()
-        else:
-            with self._locks.hold((), (gate_of(self._store),)):
-                flush()
-        if self._path is not None:
-            finish, self._finish = self._finish, None
-            if finish is not None:
-                finish(self._place(self._path))
-            self._wrote(self._path)
+            if path is not None and self._finish is not None:
+                finish, self._finish = self._finish, None
+                finish(self._place(path))
+        if path is not None:
+            self._wrote(path)

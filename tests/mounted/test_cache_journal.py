@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -102,9 +103,14 @@ def test_what_waits_is_sent_whatever_becomes_of_the_cache(
         mount(changed, "-o", "degraded", mountpoint=point)
         assert pending(mount, point) == len(DATA)
         assert {path: (point / path).read_bytes() for path in DATA} == DATA
+        if "cache_config" in changed:
+            shutil.rmtree(changed["cache_config"]["root"])  # under the mount
+            assert pending(mount, point) == len(DATA)
+            assert {path: (point / path).read_bytes() for path in DATA} == DATA
         mount.umount(point)
     store.start()
     mount(other, mountpoint=point)
+    shutil.rmtree(tmp_path / "other")
     assert copickfs("flush", point, "--timeout", "30", check=True)
     assert sent(store) == DATA
     mount.umount(point)
@@ -146,4 +152,40 @@ def test_what_is_written_offline_is_sent_at_the_next_mount(
     store.start()
     mount(config, mountpoint=point)
     assert copickfs("flush", point, "--timeout", "30", check=True)
+    assert sent(store) == DATA
+
+
+def test_changes_that_wait_under_another_spelling_are_told_of(
+    store: ObjectStore, mount: Mounter, copickfs: Run, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    mount.expect_warning("not sent by this mount")
+    config = behind(cached(store, tmp_path))
+    point = mount(config)
+    os.listdir(point / PICKS)
+    mount.umount(point)
+    mount(config, "--offline", mountpoint=point)
+    write(point)
+    assert "not sent" not in copickfs("status").stdout, "this mount has them"
+    mount.umount(point)
+    (journal,) = place(sandbox).iterdir()
+
+    def respelt(root: str, endpoint: str) -> dict[str, Any]:
+        lab = config["layer_configs"]["lab"]
+        fs_args = {**lab["fs_args"], "endpoint_url": endpoint}
+        return {**config, "layer_configs": {"lab": {**lab, "root": root, "fs_args": fs_args}}}
+
+    endpoint = store.fs_args["endpoint_url"]
+    mount(respelt(store.url, endpoint.replace("127.0.0.1", "localhost")), mountpoint=point)
+    words = f"{len(DATA)} changes wait for {store.url} at {endpoint} in {journal}: mount a configuration"
+    assert f"not sent by this mount: {words}" in mount.log()
+    assert words in copickfs("status", point).stdout
+    assert words in copickfs("flush", point, check=True).stderr
+    (told,) = json.loads(copickfs("status", "--json").stdout)["journals"]
+    assert (told["directory"], told["entries"]) == (str(journal), len(DATA))
+    assert store.fs_args["secret"] not in mount.log() + str(told)
+    mount.umount(point)
+    assert words in copickfs("status").stdout
+    same = respelt(store.url.replace("s3://", "s3a://") + "/", endpoint + "/")
+    mount(same, mountpoint=point)
+    assert copickfs("flush", point, "--timeout", "30", check=True).stderr == ""
     assert sent(store) == DATA

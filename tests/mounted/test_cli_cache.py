@@ -47,6 +47,8 @@ def test_what_is_shown(far: FarProject, copickfs: Run) -> None:
     empty = statistics(copickfs, far.config)
     assert (empty["root"], empty["used_bytes"], empty["sources"]) == (str(far.cache), 0, [])
     assert copickfs("cache", far.config, "list").stderr == "nothing is in the cache\n"
+    assert told(copickfs, "cache", far.config, "verify") == "0 files are as they were written\n"
+    assert not far.cache.exists(), "a look makes no directory"
     told(copickfs, "prefetch", far.config, RUN, "-q")
     told(copickfs, "cache", far.config, "pin", PICKS, "--layer", "lab")
 
@@ -103,6 +105,18 @@ def test_what_is_pinned_stays_when_room_is_made(far: FarProject, copickfs: Run) 
     assert cached(copickfs, far.config).keys() == pinned | {first}
     told(copickfs, "prefetch", far.config, second, "-q")
     assert cached(copickfs, far.config).keys() == pinned | {second}, "what is older stays, as it is pinned"
+
+
+def test_what_is_not_there_is_not_pinned(far: FarProject, copickfs: Run) -> None:
+    absent = f"{RUN}/Pick"
+    with far.away():
+        done = copickfs("cache", far.config, "pin", absent)
+    assert done.returncode == 0
+    assert "nobody can tell now whether it is there" in done.stderr
+    told(copickfs, "cache", far.config, "unpin", absent)
+    refused(copickfs("cache", far.config, "pin", PICKS, absent), absent, "there is no such file or directory")
+    refused(copickfs("cache", far.config, "pin", ""), "a PATH is empty; write . for everything")
+    assert statistics(copickfs, far.config)["pins"] == []
 
 
 def test_pins_are_let_go(far: FarProject, copickfs: Run) -> None:
@@ -170,6 +184,13 @@ def test_by_mount_point(far: FarProject, mount: Mounter, copickfs: Run) -> None:
     (point / PICKS / name).read_bytes()
     told(copickfs, "prefetch", point, point / PICKS, "-q")
     assert cached(copickfs, point, point / PICKS)[f"{PICKS}/{name}"]["pinned"]
+    every = cached(copickfs, point)
+    for path, directory in [(point, None), (".", point), ("Picks", point / RUN), ("../TS_001", point / RUN)]:
+        answer = json.loads(
+            copickfs("cache", point, "list", path, "--json", cwd=directory, check=True).stdout
+        )
+        assert {each["path"] for each in answer["objects"]} == set(every), path
+    refused(copickfs("cache", point, "list", "../..", cwd=point / "ExperimentRuns"), "is not below", point)
     refused(copickfs("cache", point, "list", far.local), "is not below", point)
     refused(copickfs("cache", far.config, "list", point), "name its mount point before it")
 
@@ -209,5 +230,5 @@ def test_without_a_cache_that_can_be_used(far: FarProject, copickfs: Run, comman
 @needs_root
 def test_on_a_disk_that_cannot_be_written(far: FarProject, copickfs: Run) -> None:
     far.configure(cache={"root": "/proc/cache"})
-    for command in (["cache", far.config, "stat"], ["prefetch", far.config, "."]):
+    for command in (["cache", far.config, "pin", "."], ["prefetch", far.config, "."]):
         refused(copickfs(*command), "the cache cannot be used: /proc/cache")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tests.sandbox import Run, Sandbox
     from tests.webserver import WebHandler
 
+PICKS = f"{RUN}/Picks"
+
 
 def files_shown(far: FarProject, below: str = "") -> dict[str, str]:
     """The files of the merge, and the layers that decide."""
@@ -199,8 +201,8 @@ def test_a_server_that_sends_no_parts(far: FarProject, mount: Mounter, copickfs:
 def test_an_object_store(far: FarProject, mount: Mounter, copickfs: Run, tmp_path: Path) -> None:
     config = json.loads(far.config.read_text())
     with ObjectStore() as store:
-        for path, layer in files_shown(far, f"{RUN}/").items():
-            store.client().put(str(far.local / layer / path), f"{store.url}/{path}")
+        shown = files_shown(far, f"{RUN}/")
+        store.fill({path: (far.local / layer / path).read_bytes() for path, layer in shown.items()})
         config["layers"] = ["lab"]
         config["layer_configs"] = {
             "lab": config["layer_configs"]["lab"] | {"root": store.url, "fs_args": store.fs_args}
@@ -241,6 +243,23 @@ def test_more_than_the_cache_may_hold(far: FarProject, copickfs: Run) -> None:
     assert "not in the cache: others have taken its room" in done.stderr
 
 
+def test_where_there_is_no_room_nothing_is_fetched(far: FarProject, copickfs: Run) -> None:
+    far.configure(cache={"min_free_bytes": 1 << 60})
+    refused(copickfs("prefetch", far.config, RUN), "has room for 0 B", "min_free_bytes", far.cache)
+    assert far.contents() == []
+
+
+def test_a_mount_that_asks_no_network_is_not_fetched_for(
+    far: FarProject, mount: Mounter, copickfs: Run
+) -> None:
+    told(copickfs, "prefetch", far.config, PICKS, "-q")
+    far.requests()
+    point = mount(far.config, "--offline")
+    refused(copickfs("prefetch", point, "."), point, "--offline", far.config)
+    told(copickfs, "cache", point, "pin", PICKS)
+    assert far.requests() == []
+
+
 def test_a_bar_on_a_terminal(far: FarProject, sandbox: Sandbox) -> None:
     master, slave = os.openpty()
     done = sandbox.finish(sandbox.command("prefetch", far.config, RUN), stderr=slave)
@@ -256,6 +275,7 @@ def test_mistakes_are_told_in_one_line(far: FarProject, copickfs: Run) -> None:
     for arguments, parts in [
         (["Nowhere"], ["Nowhere: there is no such file or directory in the merged tree"]),
         (["../x"], ["not a path of the tree"]),
+        ([""], ["a PATH is empty; write . for everything"]),
         ([far.local], ["name its mount point before it"]),
         (["--run", "nobody"], ["nothing meets these criteria"]),
         (["--run", "TS_001", "--type", "cats"], ["no kind of entities"]),

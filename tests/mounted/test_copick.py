@@ -51,7 +51,7 @@ def entities_of_run(run: Any) -> Iterator[tuple[str, Any]]:
 
 def content(entity: Any) -> dict[str, Any]:
     """All that copick gives of an entity."""
-    kind = type(entity).__name__.removeprefix("Copick").removesuffix("FSSpec")
+    kind = type(entity).__name__.removeprefix("Copick").removesuffix("FSSpec").removesuffix("CDP")
     if kind == "Picks":
         points, transforms = entity.numpy()
         return {

@@ -173,3 +173,56 @@ def test_what_was_used_is_there_and_nobody_is_asked(
     assert (point / UNREAD).read_bytes() == site.objects[UNREAD]
     assert (point / UNLISTED / "ribosome.txt").read_bytes() == b"never listed"
     assert (point / LARGE).read_bytes() == site.objects[LARGE]
+
+
+def test_what_was_written_at_the_root_and_sent_is_there_offline(mount: Mounter, tmp_path: Path) -> None:
+    with ObjectStore() as store:
+        store.fill({"there.txt": b"there"})
+        stack = cached(store, tmp_path, read_only=False)
+        stack |= {"default_write_layer": "lab", "write_strategy": "cache_and_propagate"}
+        config = mount.config_file(stack)
+        point = mount(config)
+        (point / "notes.txt").write_bytes(b"mine")
+        (point / "new").mkdir()
+        (point / "new" / "inner.txt").write_bytes(b"inner")
+        wait_until(lambda: not mount.status(point)["layers"][0]["pending_entries"], what="the sending")
+        written_down(mount, point)
+        mount.umount(point)
+    mount(config, "--offline", mountpoint=point)
+    assert sorted(os.listdir(point)) == sorted(["copick_config.json", "new", "notes.txt", "there.txt"])
+    assert (point / "notes.txt").read_bytes() == b"mine"
+    assert os.listdir(point / "new") == ["inner.txt"]
+    assert (point / "new" / "inner.txt").read_bytes() == b"inner"
+    assert not (point / "absent").exists()
+
+
+@pytest.mark.parametrize("is_prefetched", [True, False], ids=["prefetched", "read"])
+def test_a_tomogram_of_a_server_that_lists_nothing_is_there_offline(
+    mount: Mounter, copickfs: Run, tmp_path: Path, is_prefetched: bool
+) -> None:
+    (tmp_path / "far").mkdir()
+    with WebServer(tmp_path / "far") as server:
+        server.listing = ""
+        site = Site(server, tmp_path)
+        config = mount.config_file(with_local(cached(site, tmp_path), tmp_path / "mine"))
+        mount.expect_warning("gives no directory listings")
+        if is_prefetched:
+            copickfs("prefetch", config, STORE, check=True)
+            point = tmp_path / "point"
+        else:
+            point = mount(config)
+            group = zarr.open_group(str(point / STORE), mode="r")
+            assert np.array_equal(group["0"][:], site.voxels)
+            assert group.attrs["multiscales"]
+            written_down(mount, point)
+            mount.umount(point)
+    with Ear(site.port) as ear:
+        mount(config, "--offline", mountpoint=point)
+        group = zarr.open_group(str(point / STORE), mode="r")
+        assert (point / STORE / ".zattrs").read_bytes() == site.objects[f"{STORE}/.zattrs"]
+        assert np.array_equal(group["0"][:], site.voxels)
+        assert group.attrs["multiscales"]
+        assert not (point / STORE / "0" / "9" / "0" / "0").exists()
+        refused(point / UNREAD)
+        mount.umount(point)
+        assert ear.calls == 0

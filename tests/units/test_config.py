@@ -88,7 +88,7 @@ def test_every_kind_is_read() -> None:
                 "cache": {
                     "config_type": "cache",
                     "root": "/c",
-                    "max_size_bytes": 5,
+                    "max_size_bytes": 1 << 20,
                     "parent_layer": "portal",
                 },
                 "mine": MINE,
@@ -205,6 +205,10 @@ def test_where_names_file_and_key() -> None:
             stack(cache_config={"root": "/c", "parent_layer": "labs"}),
             "cache_config.parent_layer: no such data layer in layers; did you mean 'lab'? (got 'labs')",
         ),
+        (
+            stack(cache_config={"root": "/c", "parent_layer": "mine"}),
+            "cache_config.parent_layer: this layer is on this machine, and only remote ones are cached; ",
+        ),
         (stack(write_strategy="src"), "write_strategy: must be 'default', 'source' or 'cache_and_propagate'"),
         (
             stack(defaultwritelayer="mine"),
@@ -252,8 +256,8 @@ def test_where_names_file_and_key() -> None:
             "layer_configs.lab.config_type: unknown kind of layer; known are filesystem, cryoet_",
         ),
         (
-            lab(config_type="cache", max_size_bytes=0),
-            "layer_configs.lab.max_size_bytes: must be greater than 0 (got 0)",
+            lab(config_type="cache", max_size_bytes=200_000),
+            "layer_configs.lab.max_size_bytes: must be greater than or equal to 1048576 (got 200000)",
         ),
         (
             lab(config_type="cache", root="s3://bucket"),

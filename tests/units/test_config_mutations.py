@@ -41,7 +41,12 @@ VALID: list[dict[str, Any]] = [
         "layers": ["db", "cache", "mine", "lab", "portal"],
         "layer_configs": {
             "db": {"config_type": "sqlite_db", "db_path": "~/i.db", "auto_index": True, "index_interval": 60},
-            "cache": {"config_type": "cache", "root": "c", "max_size_bytes": 1000, "parent_layer": "portal"},
+            "cache": {
+                "config_type": "cache",
+                "root": "c",
+                "max_size_bytes": 1 << 20,
+                "parent_layer": "portal",
+            },
             "mine": {"config_type": "filesystem", "root": "$HOME/x", "priority": 100, "layer_name": "mine"},
             "lab": {
                 "config_type": "filesystem",

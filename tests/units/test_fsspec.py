@@ -7,6 +7,7 @@ import errno
 import gzip
 import json
 import os
+import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,11 @@ import pytest
 from copickfs.errors import ConfigError
 from copickfs.filesystem import CopickFileSystem
 from copickfs.stack import close_shared
+from copickfs.view import View
 from tests.filesystems import LOWER, PICKS, configuration, leftovers
 from tests.model import hash_tree
 from tests.overlays import fill
+from tests.telling import TellingLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,12 +78,6 @@ def test_a_configuration_is_given_in_every_way(
     for chained in (config, f"file://{config}", "config.json"):
         opened, path = fsspec.url_to_fs(f"{URL}::{chained}")
         assert (opened, path) == (fs, f"/{PICKS}")
-    memory = fsspec.filesystem("memory")
-    memory.pipe_file("/config.json", config.read_bytes())
-    for options in ({"config": "memory://config.json"}, {}):
-        url = URL if options else f"{URL}::memory://config.json"
-        assert fsspec.open(url, **options).open().read() == LOWER[PICKS]
-    memory.rm("/config.json")
     monkeypatch.setitem(fsspec.config.conf, "copickfs", {})  # so that it is as it was afterwards
     fsspec.config.set_conf_env(fsspec.config.conf, {"FSSPEC_COPICKFS_CONFIG": str(config)})
     assert fsspec.open(URL).open().read() == LOWER[PICKS]
@@ -94,7 +91,8 @@ def test_a_mistake_gets_one_line(tmp_path: Path) -> None:
     for options, message in (
         ({}, "needs a configuration.*FSSPEC_COPICKFS_CONFIG"),
         ({"config": tmp_path / "none.json"}, "none.json: no such file"),
-        ({"config": "https://user:pw@127.0.0.1:9/c.json"}, r"https://\*\*\*@127.0.0.1:9/c.json: cannot be"),
+        ({"config": "https://user:pw@host/c.json"}, r"https://\*\*\*@host/c.json: .*download it first"),
+        ({"fo": "b/c.json", "target_protocol": "s3"}, "s3://b/c.json: .*download it first"),
         ({"config": "{"}, "not valid JSON"),
         ({"config": 3}, "a path, JSON text or a dictionary"),
     ):
@@ -250,6 +248,47 @@ def test_a_failed_block_publishes_nothing(fs: CopickFileSystem, config: Path, op
         )
         raise RuntimeError("failed")
     assert (fs.cat_file(path) if fs.exists(path) else None) == before
+
+
+def test_a_version_that_lacks_a_part_is_not_published(fs: CopickFileSystem) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    file = fs.open(DAY, "wb")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as raised:
+            file.write(b"x" * (8 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, DAY)
+    file.close()
+    assert fs.cat_file(DAY) == b"0123456789"
+
+
+def test_a_length_that_no_listing_has_is_asked_for(fs: CopickFileSystem) -> None:
+    layer = TellingLayer("portal", files={"run/a.json": b"[1]", "run/b.sized": b"22"})
+    fs.stack._view = View([layer])
+    assert [(info["size"], info["type"]) for info in fs.ls("run")] == [(None, "file"), (2, "file")]
+    assert fs.glob("run/*.json") == ["/run/a.json"]
+    assert not any(asked.startswith("stat run/a") for asked in layer.asked)
+    assert (fs.size("run/a.json"), fs.du("run"), fs.cat("run", recursive=True)) == (
+        3, 5, {"/run/a.json": b"[1]", "/run/b.sized": b"22"},
+    )  # fmt: skip
+
+
+def test_kinds_of_files_are_told(fs: CopickFileSystem, mine: Path) -> None:
+    (mine / "nowhere").symlink_to("none")
+    (mine / "followed").symlink_to(mine / "directory")
+    os.mkfifo(mine / "pipe")
+    fill(mine, {"directory/x": b"x"})
+    kinds = {info["name"]: info["type"] for info in fs.ls("/")}
+    assert kinds == {
+        "/ExperimentRuns": "directory", "/directory": "directory", "/followed": "directory",
+        "/nowhere": "link", "/pipe": "other", "/table.csv": "file",
+    }  # fmt: skip
+    assert (fs.isfile("nowhere"), fs.exists("nowhere"), fs.isfile("pipe")) == (False, True, False)
+    assert fs.cat_file("followed/x") == b"x"
+    fs.rm(["nowhere", "pipe"])
+    assert not fs.exists("nowhere")
 
 
 def test_a_file_that_is_written_because_of_an_error_is_published(fs: CopickFileSystem, config: Path) -> None:

@@ -66,6 +66,79 @@ def test_one_place_has_one_name(one: Place, other: Place) -> None:
     assert journal_name(*one) == journal_name(*other)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("s3://b/p", {}), ("s3a://b/p//", {})),
+        (("gs://b/p", {}), ("GCS://b/p", {})),
+        (("az://c/p", {"account_name": "a"}), ("abfss://c/p", {"account_name": "a"})),
+        (("http://Host/p", {}), ("http://host:80/p/", {})),
+        (("https://host/p", {}), ("https://HOST:443/p", {})),
+        (("ssh://host/p", {}), ("sftp://Host:22/p/", {})),
+        (("ssh://host/p", {"port": 22}), ("ssh://host/p", {})),
+        (("http://[::1]:80/p", {}), ("http://[::1]/p", {})),
+        (("s3://b/p", {"endpoint_url": "https://H:443/"}), ("s3://b/p", {"endpoint_url": "https://h"})),
+        (("s3://b/p", {"endpoint_url": "http://h:9000"}), ("s3://b/p", {"endpoint": "http://H:9000/"})),
+        (("s3://b/p", {"endpoint_url": "https://h:9000"}), ("s3a://b/p", {"endpoint": "h:9000"})),
+    ],
+)
+def test_spellings_of_one_place_have_one_name(one: Place, other: Place) -> None:
+    for name in NAMES:
+        assert name(*one) == name(*other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("s3://b/p", {}), ("s3://B/p", {})),
+        (("s3://b/p", {}), ("s3://b/P", {})),
+        (("http://h/p", {}), ("https://h/p", {})),
+        (("http://h:80/p", {}), ("http://h:443/p", {})),
+        (("http://localhost/p", {}), ("http://127.0.0.1/p", {})),
+        (("ssh://h/p", {"port": 2222}), ("ssh://h/p", {})),
+    ],
+)
+def test_what_may_be_two_places_has_two_names(one: Place, other: Place) -> None:
+    for name in NAMES:
+        assert name(*one) != name(*other)
+
+
+S3 = "s3://b/p"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((S3, {"key": "AKONE", "secret": "x"}), (S3, {"key": "AKTWO", "secret": "x"})),
+        ((S3, {"key": "AKONE"}), (S3, {})),
+        ((S3, {"key": "AKONE"}), (S3, {"anon": True})),
+        ((S3, {"client_kwargs": {"aws_access_key_id": "AKONE"}}), (S3, {"key": "AKTWO"})),
+        (("gs://b", {"token": "/a.json"}), ("gs://b", {"token": "/b.json"})),
+        (("gs://b", {"token": {"client_email": "a"}}), ("gs://b", {"token": {"client_email": "b"}})),
+        (("az://c", {"client_id": "one"}), ("az://c", {"client_id": "two"})),
+        (("http://me@h/p", {}), ("http://you@h/p", {})),
+    ],
+)
+def test_who_asks_with_other_credentials_has_listings_of_his_own(one: Place, other: Place) -> None:
+    assert listing_key(*one) != listing_key(*other)
+    assert journal_name(*one) == journal_name(*other)
+
+
+def test_a_key_is_one_wherever_it_stands_and_its_secret_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = listing_key(S3, {"key": "AKONE", "secret": "x"})
+    assert listing_key(S3, {"access_key_id": "AKONE", "secret": "y", "token": "z"}) == given
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKONE")
+    assert listing_key(S3, {}) == given
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ASIA1")
+    first = listing_key(S3, {})
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ASIA2")
+    assert listing_key(S3, {}) == first, "temporary keys are others every hour"
+
+
+def test_contents_are_shared_by_the_keys_of_one_user() -> None:
+    assert cache_name(S3, {"key": "AKONE"}) == cache_name(S3, {"key": "AKTWO"})
+
+
 def test_the_environment_names_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
     before = [name("s3://b/p", {}) for name in NAMES]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://h:1")

@@ -16,7 +16,7 @@ from copickfs.index.columns import Columns, StoredListing, decoded, digest_of, e
 from copickfs.index.listings import ListingStore, prune
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 NAMES = st.one_of(
@@ -65,6 +65,10 @@ def store(database: Database) -> ListingStore:
 
 def keep(store: ListingStore, directory: str, listing: StoredListing, *, holds: bool = True) -> None:
     store.save(directory, listing, lambda: holds)
+
+
+def forgotten(_directory: str, _listing: StoredListing) -> None:
+    """How a listing changes that nobody can revise."""
 
 
 @given(NAMES | st.just(""), LISTINGS)
@@ -129,7 +133,7 @@ def test_a_listing_from_the_future_stands_in_nobodys_way(store: ListingStore) ->
 def test_a_listing_that_may_lack_a_change_is_not_kept(store: ListingStore) -> None:
     for directory in ("s.zarr", "s.zarr/0", "s.zarr/0/1", "s.zarr/0/1/x", "s.zarr/0/1/y"):
         keep(store, directory, of("a", at_ns=5))
-    store.changed("s.zarr/0/1/x", ["s.zarr/0/1", "s.zarr/0"], None, at_ns=9)
+    store.changed("s.zarr/0/1/x", ["s.zarr/0/1", "s.zarr/0"], None, 9, forgotten)
     for directory in ("s.zarr/0", "s.zarr/0/1"):
         keep(store, directory, of("a", at_ns=8))
         assert store.load(directory) is None
@@ -137,11 +141,32 @@ def test_a_listing_that_may_lack_a_change_is_not_kept(store: ListingStore) -> No
         assert store.load(directory) is not None
     assert store.load("s.zarr/0/1/x") is None
     assert store.load("s.zarr/0/1/y") is not None
-    store.changed("s.zarr/0/1/x", ["s.zarr/0/1", "s.zarr/0"], "s.zarr/0", at_ns=20)
+    store.changed("s.zarr/0/1/x", ["s.zarr/0/1", "s.zarr/0"], "s.zarr/0", 20, forgotten)
     assert store.load("s.zarr/0/1") is None
     keep(store, "s.zarr/0", of("a", at_ns=19))
     assert store.load("s.zarr/0") is None
     assert store.load("s.zarr") is not None
+
+
+def test_changes_are_added_to_a_listing_and_no_older_one_takes_their_place(store: ListingStore) -> None:
+    def added(name: str) -> Callable[[str, StoredListing], StoredListing]:
+        return lambda _, before: of(*sorted((*before.directories[""].names, name)), at_ns=before.fetched_ns)
+
+    keep(store, "d", of("a", at_ns=5))
+    keep(store, "above", of("a", at_ns=5))
+    store.changed("d/c", ["d"], None, 9, added("c"))
+    store.changed("d/b", ["d"], None, 8, added("b"))  # which another thread was to tell first
+    revised = of("a", "b", "c", at_ns=9)._replace(is_trusted=False)
+    assert store.load("d") == revised
+    keep(store, "d", of("a", at_ns=8))
+    assert store.load("d") == revised
+    store.changed("d/x", ["d", "above"], "d", 10, lambda _, before: before)
+    assert store.load("above") == of("a", at_ns=5), "it tells nothing of the change, and stays what it was"
+    keep(store, "d", of("e", at_ns=11))
+    assert store.load("d") == of("e", at_ns=11)
+    keep(store, "d", of(*(f"{number:06}{number * 7919 % 1000003:06}" for number in range(40_000)), at_ns=12))
+    store.changed("d/x", ["d"], "d", 13, added("x"))
+    assert store.load("d") is None, "what is long is not written anew at every change"
 
 
 def test_what_is_below_a_directory_is_forgotten_with_it_and_nothing_else(store: ListingStore) -> None:
@@ -152,9 +177,6 @@ def test_what_is_below_a_directory_is_forgotten_with_it_and_nothing_else(store: 
     store.forget("d")
     assert [directory for directory in below + others if store.load(directory) is not None] == others
     keep(store, "\udcff/x/y", of("a"))
-    store.forget("\udcff/x", below=False)
-    assert store.load("\udcff/x") is None
-    assert store.load("\udcff/x/y") is not None
     store.forget("\udcff")
     assert store.load("\udcff/x/y") is None
     store.forget("")
@@ -165,7 +187,7 @@ def test_what_was_seen_to_differ_is_marked_and_kept(store: ListingStore, databas
     other = ListingStore(database, "there")
     for each, directory in ((store, "d"), (store, "e"), (other, "d")):
         keep(each, directory, of("a"))
-    store.changed("f/x", ["f"], None, 5)
+    store.changed("f/x", ["f"], None, 5, forgotten)
     store.distrust(["d"])
     store.distrust(["d", "absent"])
     assert store.load("d") == of("a")._replace(is_trusted=False)

@@ -64,6 +64,11 @@ class Stacked:
         assert Catalog(self.view, None, "").find_objects(**criteria) == answer
         return [record.identity.path for records in answer.values() for record in records]
 
+    def find_indexed(self, **criteria: Any) -> list[str]:
+        """Paths of what is found in the index."""
+        answer = self.catalog.find_objects(**criteria)
+        return [record.identity.path for records in answer.values() for record in records]
+
     def search(self, text: str) -> list[str]:
         answer = self.catalog.search(text)
         assert Catalog(self.view, None, "").search(text) == answer
@@ -174,6 +179,20 @@ def test_runs_are_found_by_the_names_that_people_know(
             looking = Looking(stack.view, pool, threading.Event())
             assert found(looking, criteria_of(**criteria)) == topmost(paths)
             assert looking.skipped == []
+
+
+def test_what_is_gone_since_it_was_listed_takes_nothing_along(
+    stack: Stacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = stack.telling.scan(f"{RUN}/Picks")
+    monkeypatch.setattr(stack.telling, "scan", lambda _path: listed)
+    stack.telling.remove(PICKS)
+    stack.catalog.changed(PICKS)
+    assert stack.find_indexed(user="me") == [*WRITTEN]
+    assert stack.find_indexed(user="data", session="1") == [PICKS]
+    monkeypatch.undo()
+    stack.catalog.changed(PICKS)
+    assert stack.find(user="data", session="1") == []
 
 
 def test_what_is_fetched_has_its_length(stack: Stacked) -> None:

@@ -258,11 +258,29 @@ def test_a_listing_from_the_future_is_old(
         assert layer.stat(CHUNK_PATH).size_bytes == len(CHUNK)
 
 
-def test_credentials_may_open_what_was_closed(site: WebServer, database: Database) -> None:
+def test_single_names_of_a_server_that_lists_nothing_stand_in_for_it_and_no_more(
+    site: WebServer, database: Database
+) -> None:
+    site.listing = ""
+    with opened(site, database, immutable=True) as layer:
+        assert layer.stat("dir/small.json").size_bytes == len(SMALL)
+        with pytest.raises(NotFound):
+            layer.stat("dir/later")
+    (site.root / "dir/later").write_bytes(b"later")  # or another key lets it be seen
+    with opened(site, database, immutable=True, offline=True) as layer:
+        assert layer.stat("dir/small.json").size_bytes == len(SMALL)
+        with pytest.raises(NotFound):
+            layer.stat("dir/later")
+        with pytest.raises(Unavailable):
+            layer.stat("dir/never")
+    with opened(site, database, immutable=True) as layer:
+        assert layer.stat("dir/later").size_bytes == 5
+
+
+def test_a_server_may_list_later_what_it_did_not(site: WebServer, database: Database) -> None:
     site.listing = ""
     with opened(site, database, immutable=True) as layer, pytest.raises(PermissionError):
         layer.scan("dir")
-    assert rows(database) == set()
     site.listing = "json"
     with opened(site, database, immutable=True) as layer:
         check(layer)
@@ -350,7 +368,7 @@ def test_what_could_not_be_taken_back_is_taken_back_before_anything_is_believed(
     store = Patchy()
     archive = ListingArchive("lab", store)  # type: ignore[arg-type]
     store.fails = True
-    archive.changed("d/x", None)
+    archive.changed("d/x", None, None)
     archive.forget("e")
     archive.load("d")
     store.fails = False
@@ -359,7 +377,7 @@ def test_what_could_not_be_taken_back_is_taken_back_before_anything_is_believed(
     monkeypatch.setattr(archive_module, "_MANY_DEBTS", 3)
     store.fails = True
     for number in range(10):
-        archive.changed(f"d/{number}", None)
+        archive.changed(f"d/{number}", None, None)
     store.fails = False
     store.calls.clear()
     archive.load("d")
@@ -417,8 +435,11 @@ def test_after_a_kill_in_an_outage_an_own_change_is_never_absent(database: Datab
     assert first.found(path).kind == "f"
     shelf.error = Unavailable("no route")
     later = catalogue_of(database, shelf)  # the first one is as if it had been killed here
-    with pytest.raises(Unavailable):
-        later.found(path)
+    assert later.found(path) == file(path.rpartition("/")[2])
+    assert later.found("dir/a") == file("a")
+    first.changed(path, None)
+    with pytest.raises(NotFound):
+        catalogue_of(database, shelf).found(path)
 
 
 def test_a_listing_that_was_under_way_during_an_own_change_is_not_kept(database: Database) -> None:
@@ -472,13 +493,16 @@ def test_own_directories_that_come_and_go_leave_nothing_wrong(database: Database
     first.listing("dir")
     first.close()
     first.changed("s.zarr", None)
-    assert rows(database) == {"dir"}
+    assert rows(database) == {"", "dir"}
     first.changed("s.zarr", directory("s.zarr"), is_new=True)
+    first.changed("s.zarr/0", directory("0"))  # moved there, and what is in it
     shelf.error = Unavailable("no route")
     later = catalogue_of(database, shelf)
-    for path in ("s.zarr/0/0/0/1", "s.zarr/.zgroup", "dir/a"):
-        with pytest.raises(Unavailable):
-            later.found(path)
+    assert later.found("dir/a") == file("a")
+    with pytest.raises(NotFound):
+        later.found("s.zarr/.zgroup")
+    with pytest.raises(Unavailable):
+        later.found("s.zarr/0/0/0/1")
 
 
 def test_an_acknowledged_write_is_seen_after_a_kill_and_a_restart(tmp_path: Path) -> None:

@@ -10,12 +10,15 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import obstore
 import pytest
+from obstore.store import S3Store
 
 from copickfs.errors import ConfigError, Unavailable
 from copickfs.layers.remote import FsspecLayer
-from copickfs.layers.sources import store_aws
-from copickfs.layers.sources.store_options import place_of
+from copickfs.layers.sources import Counters, store_aws
+from copickfs.layers.sources.store_client import StoreClient
+from copickfs.layers.sources.store_options import Place, place_of
 from tests.objectstore import ObjectStore
 from tests.servers import free_port
 
@@ -103,6 +106,13 @@ def test_amazon_is_asked_by_the_name_of_the_bucket() -> None:
         ({"profile": "absent"}, "absent"),
         ({"client_kwargs": {"verify": "/no/such/file"}}, "/no/such/file"),
         ({"endpoint_url": "no address at all"}, "endpoint_url"),
+        ({"key": 5}, "'key' in 'fs_args', or where it comes from, must be text"),
+        ({"secret": ["secret-4711"]}, "'secret' in 'fs_args', or where it comes from, must be text"),
+        ({"anon": "maybe"}, "'anon' in 'fs_args', or where it comes from, must be true or false"),
+        ({"sekret": "secret-4711"}, "'sekret' in 'fs_args' is not known"),
+        ({"key": "key-4711\n"}, "'key' in 'fs_args', or where it comes from, has a line end"),
+        ({"secret": "secret-4711\r"}, "'secret' in 'fs_args', or where it comes from, has a line end"),
+        ({"token": "\tt-4711"}, "'token' in 'fs_args', or where it comes from, has a line end or tab"),
     ],
 )
 def test_an_option_that_is_not_understood_is_named(fs_args: dict[str, Any], named: str) -> None:
@@ -112,6 +122,39 @@ def test_an_option_that_is_not_understood_is_named(fs_args: dict[str, Any], name
     assert named in text
     assert "\n" not in text
     assert "4711" not in text
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://bucket//x", "s3://bucket/x//y", "s3://bucket/x/../y", "gs://bucket//x"]
+)
+def test_a_root_that_is_no_path_to_an_object_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"'root' has '//'"):
+        store_of(url, {"token": "anon"} if url.startswith("gs") else ENDPOINT)
+
+
+@pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+def test_a_line_end_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-4711")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-4711")
+    monkeypatch.setenv(variable, "text-4711\n")
+    with pytest.raises(ConfigError) as caught:
+        store_of("s3://bucket/x", ENDPOINT)
+    assert str(caught.value) == f"the environment variable {variable} has a line end or tab in it"
+
+
+def test_a_panic_of_the_library_is_an_outage() -> None:
+    """Which it has for what no header can carry, and which is none of Python's exceptions."""
+    options = {"access_key_id": "a", "secret_access_key": "b", "session_token": "t\n", "region": "r"}
+
+    def make(_silence_s: float) -> S3Store:
+        config: Any = {**options, "endpoint": "http://127.0.0.1:1"}
+        return S3Store("b", config=config, client_options={"allow_http": True})
+
+    client = StoreClient(Place(make, "", 1_000, "s3fs"), Counters(), 1.0)
+    with pytest.raises(Unavailable, match=r"^obstore has failed: .*InvalidHeaderValue$"):
+        client.head("x")
+    with pytest.raises(Unavailable, match=r"^obstore has failed: .*InvalidHeaderValue$"):
+        list(client.pieces(client.ask(obstore.list, "x"), "x"))
 
 
 def test_time_limits_are_those_of_the_layer_or_given() -> None:

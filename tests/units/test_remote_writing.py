@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from copickfs.errors import ConfigError, IsADirectory, NotADirectory, NotFound
 from copickfs.layers.remotewrite import WritableFsspecLayer
+from copickfs.layers.sources import store_writing
 from copickfs.layers.writable import Change, Owner, is_writable
 from copickfs.model import ByteRange, Pending
 from tests.remotes import KINDS, Remote
@@ -392,3 +393,32 @@ def test_a_place_that_only_reads_is_refused(tmp_path: Path) -> None:
     layer = WritableFsspecLayer("web", "http://127.0.0.1:9/x", journal_directory=tmp_path, timeout_s=1)
     with contextlib.closing(layer), pytest.raises(ConfigError):
         layer.connect()
+
+
+def test_a_file_is_removed_whose_directory_was_moved_while_it_was_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy of what was sent in parts has another ETag, which nobody has seen yet."""
+    monkeypatch.setattr(store_writing, "WHOLE_BYTES", 0)
+    s3 = next(kind for kind in KINDS if kind.name == "s3")
+    with s3.open(tmp_path) as remote, remote.layer(propagate=True) as layer:
+        layer.mkdir("old", 0o755, OWNER)
+        with contextlib.closing(layer.create("old/x", 0o644, OWNER, whole=True)) as file:
+            file.write(0, b"x")
+            file.flush()
+        assert layer.flush_pending(20)
+        monkeypatch.setattr(layer._backlog, "_pause_until_s", float("inf"))
+        layer.rename("old", "moved")
+        look = layer._shown.versions
+
+        def look_late(path: str) -> tuple[Any, ...]:
+            monkeypatch.setattr(layer._shown, "versions", look)
+            seen = look(path)
+            assert layer.flush_pending(20)
+            return seen
+
+        monkeypatch.setattr(layer._shown, "versions", look_late)
+        layer.unlink("moved/x")
+        assert layer.flush_pending(20)
+        assert remote.files() == {}
+    wait_until(lambda: not own_threads(), what="the end of the layer's threads")

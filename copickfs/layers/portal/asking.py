@@ -21,6 +21,8 @@ PUBLIC_URL = "https://graphql.cryoetdataportal.czscience.com/graphql"
 _REFUSED = range(400, 500)
 _TRY_AGAIN = frozenset({408, 413, 425, 429})
 _TOO_MUCH = frozenset({408, 413, 502, 503, 504})
+_LONGEST = 300
+"""Characters of what a portal says of its trouble."""
 
 
 class Overwhelmed(Unavailable):
@@ -40,12 +42,13 @@ class PortalClient:
 
     Attributes:
         questions: How many were asked.
+        timeout_s: As given.
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self.url = url
         self.questions = 0
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._redact = Redactor(url, {})
         self._lock = threading.Lock()
         self._client: Any = None
@@ -103,22 +106,25 @@ class PortalClient:
         """The client; made once, for it parses a schema."""
         with self._lock:
             if self._client is None:
-                self._client = _client_class()(self.url, self._timeout_s)
+                self._client = _client_class()(self.url, self.timeout_s)
             return self._client
 
     def _meaning(self, error: Exception) -> Exception:
         from gql.transport import exceptions
 
-        said = self._redact(str(error) or type(error).__name__)
+        said = " ".join(self._redact(str(error) or type(error).__name__).split())[:_LONGEST]
         at = f"the portal at {shown_url(self.url)}"
         match error:
             case exceptions.TransportServerError(code=code):
                 return _meaning_of_code(code, f"{at} answers {code}: {said}")
             case exceptions.TransportQueryError():
                 return Odd(f"{at} cannot answer: {said}")
+            case exceptions.TransportProtocolError() if "<html" in said.lower():
+                return ConfigError(f"{at} answers with a web page; correct 'graphql_url'", key="graphql_url")
             case exceptions.TransportError() | OSError():
-                if _is_out_of_reach(error):
-                    return Unavailable(f"{at} is out of reach: {said}")
+                reason = _why_out_of_reach(error)
+                if reason:
+                    return Unavailable(f"{at} is out of reach: {self._redact(reason)}")
                 return Overwhelmed(f"{at} gives no answer: {said}")
             case _:
                 return Odd(f"{at} has a record that cannot be read: {type(error).__name__}: {said}")
@@ -139,17 +145,17 @@ def _meaning_of_code(code: int | None, message: str) -> Exception:
     return (Overwhelmed if code in _TOO_MUCH else Unavailable)(message)
 
 
-def _is_out_of_reach(error: BaseException | None) -> bool:
-    """True if no connection was made at all, so that a smaller question would not help."""
-    from urllib3.exceptions import MaxRetryError, NewConnectionError
+def _why_out_of_reach(error: BaseException | None) -> str:
+    """Why no connection was made at all, so that a smaller question would not help; ``""`` if one was."""
+    from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
     while error is not None:
         for found in (error, *error.args):
             reason = found.reason if isinstance(found, MaxRetryError) else found
-            if isinstance(reason, NewConnectionError):
-                return True
+            if isinstance(reason, NewConnectionError | ConnectTimeoutError):
+                return str(reason).rpartition(": ")[2]
         error = error.__cause__
-    return False
+    return ""
 
 
 def _client_class() -> Callable[[str, float], Any]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import xxhash
 
 from copickfs.errors import IndexUnavailable, Transient, Unavailable
+from copickfs.index.portal import digest_of
 from copickfs.layers.portal.fetching import Fetch, age_s
 from copickfs.layers.portal.records import unpacked
 
@@ -53,7 +54,7 @@ class Told(NamedTuple):
 
     Attributes:
         fetched_ns: When the portal was asked.
-        digest: Differs when anything in it does; ``""`` where nobody else could have another.
+        digest: Differs when anything in it does.
         about: What it tells of the datasets.
         runs: What it tells of each run, by number.
     """
@@ -139,7 +140,11 @@ class PortalCatalogue:
             if self._stored(question) is None:
                 if self._offline:
                     raise Unavailable(f"layer {self._name}: nothing is stored of {question} of the portal")
-                self._ask(question)
+                try:
+                    self._ask(question)
+                except Unavailable as error:
+                    self._note(error)
+                    raise
 
     def answers(self) -> list[Told]:
         """The answers, in the order of the questions. Raises `Unavailable` while one is missing."""
@@ -203,7 +208,7 @@ class PortalCatalogue:
             if selection is None or not selection.fetched_ns:
                 return
             if told is None or selection.digest != told.digest:
-                if self._stored(question) is not None:
+                if self._stored(question) is not None and self.is_complete:
                     changed()
             elif selection.fetched_ns > told.fetched_ns:
                 self._told[question] = told._replace(fetched_ns=selection.fetched_ns)
@@ -214,16 +219,16 @@ class PortalCatalogue:
             now = self._ask(question)
         except Exception as error:  # noqa: BLE001 - what is known goes on to be the answer
             is_news = not self.failure
-            self.failure = str(error)
+            self._note(error)
             if not self._stop.is_set():
                 _log.log(
                     logging.WARNING if is_news else logging.DEBUG,
                     "layer %s: the portal cannot be asked for news (%s); what it has told before is shown",
-                    self._name, error,
+                    self._name, self.failure,
                 )  # fmt: skip
             return False
         self.failure = ""
-        if before is None or (before.about, before.runs) != (now.about, now.runs):
+        if self.is_complete and (before is None or before.digest != now.digest):
             changed()
         return True
 
@@ -267,18 +272,22 @@ class PortalCatalogue:
             self._note_failure(question, error)
             raise Unavailable(f"layer {self._name}: {error}") from None
         rows = answer.runs
-        digest = ""
         if self._table is not None:
             try:
-                digest = self._table.replace(str(question), asked_ns, answer.about, rows)
+                self._table.replace(str(question), asked_ns, answer.about, rows)
             except IndexUnavailable as error:
                 _log.warning("layer %s: what the portal tells cannot be kept (%s); the next mount asks again",
                              self._name, error)  # fmt: skip
-        told = Told(asked_ns, digest, unpacked(answer.about), {row.run: row for row in rows})
+        told = Told(
+            asked_ns, digest_of(answer.about, rows), unpacked(answer.about), {row.run: row for row in rows}
+        )
         self._told[question] = told
         for reason, (count, example) in told.about["left_out"].items():
             _log.warning("layer %s: left out: %s (%d, such as %s)", self._name, reason, count, example)
         return told
+
+    def _note(self, error: Exception) -> None:
+        self.failure = str(error).removeprefix(f"layer {self._name}: ")
 
     def _note_failure(self, question: Question, error: Transient) -> None:
         if self._table is not None:

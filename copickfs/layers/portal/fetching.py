@@ -7,17 +7,18 @@ follow. What fails for another reason is asked again, after a while, a few times
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from copickfs.errors import ConfigError, Transient, Unavailable
+from copickfs.errors import Unavailable
 from copickfs.index.portal import RunRow
 from copickfs.layers.portal.asking import Odd, Overwhelmed
+from copickfs.layers.portal.insisting import Asker
 from copickfs.layers.portal.objects import put_together, told_of_objects
-from copickfs.layers.portal.records import about_of, packed, run_records
+from copickfs.layers.portal.records import packed, run_records
+from copickfs.layers.portal.runs import runs_and_datasets
 from copickfs.layers.portal.tree import Selection, run_tree
 
 if TYPE_CHECKING:
@@ -31,14 +32,10 @@ BATCH_RUNS = 100
 """Runs in one question, at first."""
 
 WORKERS = 3
-TRIES = 4
-_FIRST_REST_S = 0.5
-_LONGEST_REST_S = 10.0
 _FEW_ODD = 3
 _OF_RUNS = 0.01
 """So many runs may be left out because the portal cannot tell of them; with more, it is the portal."""
 
-_HALFWAY = 1 << 20
 _RUN = "run.id"
 
 
@@ -89,10 +86,9 @@ class Fetch:
         progress: Callable[[int, int], None],
         stop: threading.Event,
     ) -> None:
-        self._client = client
+        self._asker = Asker(client, stop)
         self._question = question
         self._progress = progress
-        self._stop = stop
         self._lock = threading.Lock()
         self._pending: deque[int] = deque()
         self._batch_runs = BATCH_RUNS
@@ -111,11 +107,8 @@ class Fetch:
             ConfigError: There is no such portal, dataset or run.
             Transient: The portal is out of reach, or does not answer.
         """
-        runs = self._insist(self._all_runs)
+        runs, about = runs_and_datasets(self._question.datasets, self._question.runs, self._asker)
         self._runs = {run["id"]: run for run in runs}
-        self._check_runs()
-        datasets = sorted({run["dataset_id"] for run in runs} | set(self._question.datasets))
-        about = self._insist(lambda: self._about(datasets))
         self._pending.extend(sorted(self._runs))
         self._total = len(self._runs)
         self._progress(0, self._total)
@@ -123,37 +116,6 @@ class Fetch:
         about["objects"] = self._objects
         about["left_out"] = dict(sorted(self._left_out.items()))
         return Answer(packed(about), sorted(self._answers))
-
-    def _all_runs(self) -> list[dict[str, Any]]:
-        question = self._question
-        if question.runs:
-            return self._client.find("Run", ("id", question.runs))
-        return self._runs_between(0, None)
-
-    def _runs_between(self, start: int, stop: int | None) -> list[dict[str, Any]]:
-        """The runs of the datasets; in parts, by number, if they are too many for the portal."""
-        try:
-            return self._client.between("Run", "dataset_id", self._question.datasets, start, stop)
-        except Overwhelmed:
-            middle = start + _HALFWAY if stop is None else (start + stop) // 2
-            if middle in (start, stop) or start > _HALFWAY:
-                raise
-            return self._runs_between(start, middle) + self._runs_between(middle, stop)
-
-    def _check_runs(self) -> None:
-        missing = sorted(set(self._question.runs) - self._runs.keys())
-        if missing:
-            shown = ", ".join(map(str, missing[:5]))
-            raise ConfigError(f"the portal has no run {shown}; correct 'run_ids'", key="run_ids")
-
-    def _about(self, datasets: list[int]) -> dict[str, Any]:
-        found = self._client.find("Dataset", ("id", datasets)) if datasets else []
-        missing = sorted(set(self._question.datasets) - {dataset["id"] for dataset in found})
-        if missing:
-            shown = ", ".join(map(str, missing[:5]))
-            raise ConfigError(f"the portal has no dataset {shown}; correct 'dataset_ids'", key="dataset_ids")
-        authors = self._client.find("DatasetAuthor", ("dataset_id", datasets)) if datasets else []
-        return about_of(found, authors)
 
     def _work_together(self) -> None:
         workers = [
@@ -184,8 +146,10 @@ class Fetch:
 
     def _fetch(self, batch: list[int]) -> None:
         """Ask for some runs, by halves if they are too many or one of them is odd."""
+        if self._error is not None:
+            return
         try:
-            found = self._insist(lambda: self._records(batch), is_one=len(batch) == 1)
+            found = self._records(batch)
         except (Overwhelmed, Odd) as error:
             if len(batch) > 1:
                 half = len(batch) // 2
@@ -206,14 +170,17 @@ class Fetch:
         self._progress(done, self._total)
 
     def _records(self, batch: list[int]) -> list[RunRow]:
-        find, spacing_run = self._client.find, "tomogram_voxel_spacing.run.id"
+        def find(model: str, where: tuple[str, list[int]]) -> list[dict[str, Any]]:
+            at_once = (Overwhelmed, Odd) if len(batch) > 1 else ()
+            return self._asker.insist(lambda client: client.find(model, where), at_once=at_once)
+
         annotations = find("Annotation", (_RUN, batch))
         shapes = find("AnnotationShape", (f"annotation.{_RUN}", batch))
         records = run_records(
             [self._runs[run] for run in batch],
             spacings=find("TomogramVoxelSpacing", (_RUN, batch)),
-            tomograms=find("Tomogram", (spacing_run, batch)),
-            tomogram_authors=find("TomogramAuthor", (f"tomogram.{spacing_run}", batch)),
+            tomograms=find("Tomogram", (_RUN, batch)),
+            tomogram_authors=find("TomogramAuthor", (f"tomogram.{_RUN}", batch)),
             annotations=annotations,
             annotation_authors=find("AnnotationAuthor", (f"annotation.{_RUN}", batch)),
             shapes=shapes,
@@ -225,7 +192,7 @@ class Fetch:
         with self._lock:
             self._objects = put_together([*self._objects, *told])
         return [
-            RunRow(record["id"], record["dataset_id"], record.get("name") or "", packed(record))
+            RunRow(record["id"], record["dataset_id"], _sound(record.get("name")), packed(record))
             for record in records
         ]
 
@@ -242,21 +209,10 @@ class Fetch:
             count, example = self._left_out.get(reason, (0, subject))
             self._left_out[reason] = (count + 1, min(example, subject))
 
-    def _insist(self, ask: Callable[[], Any], *, is_one: bool = True) -> Any:
-        """Ask again what failed for a moment; a batch that is too large is the caller's to halve."""
-        for attempt in range(TRIES):
-            try:
-                return ask()
-            except (Overwhelmed, Odd):
-                if not is_one or attempt == TRIES - 1:
-                    raise
-            except Transient:
-                if attempt == TRIES - 1:
-                    raise
-            rest_s = min(_FIRST_REST_S * 2**attempt, _LONGEST_REST_S) * random.uniform(0.5, 1.5)  # noqa: S311
-            if self._stop.wait(rest_s):
-                break
-        raise Unavailable("the layer is closed")
+
+def _sound(name: str | None) -> str:
+    """A name without halves of characters, which JSON can have and no file."""
+    return (name or "").encode(errors="replace").decode()
 
 
 def age_s(fetched_ns: int) -> float:

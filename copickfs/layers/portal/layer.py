@@ -21,6 +21,7 @@ from copickfs.layers.remote import FsspecLayer
 from copickfs.layers.sources.opening import open_source
 from copickfs.layers.sources.places import PlacesSource
 from copickfs.layers.sources.redaction import shown_url
+from copickfs.model import Health
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from copickfs.layers.lister import Fetcher
     from copickfs.layers.portal.nodes import Node
     from copickfs.layers.sources import Counters, Found, Source
-    from copickfs.model import Entry, Health
+    from copickfs.model import Entry
 
 _OF_THE_PORTAL = re.compile("[a-z][0-9a-f]{16}~")
 """How the version begins of a file that the portal's records tell of."""
@@ -110,9 +111,10 @@ class PortalLayer(FsspecLayer):
     def health(self) -> Health:
         """See `Layer.health`."""
         health = super().health()
-        if self.catalogue.failure and health.state == "ok":
-            return health._replace(message=self.catalogue.failure)
-        return health
+        failure = self.catalogue.failure
+        if failure and not self.catalogue.is_complete:
+            return Health("down", failure)
+        return health._replace(message=health.message or failure)
 
     def notes(self) -> Mapping[str, Any]:
         """See `Layer.notes`."""
@@ -167,8 +169,14 @@ class PortalLayer(FsspecLayer):
 
 
 def _open_places(fs_args: Mapping[str, Any], timeout_s: float, counters: Counters) -> Source:
-    return PlacesSource(lambda url: open_source(url, fs_args, counters, timeout_s))
+    return PlacesSource(lambda url: _open_place(url, fs_args, timeout_s, counters))
 
 
-def _number_of(text: str) -> int:
-    return xxhash.xxh3_64_intdigest(text.encode(errors="surrogateescape")) | 1
+def _open_place(url: str, fs_args: Mapping[str, Any], timeout_s: float, counters: Counters) -> Source:
+    source = open_source(url, fs_args, counters, timeout_s)
+    if url.startswith("http"):
+        from copickfs.layers.sources.web import HttpSource
+
+        assert isinstance(source, HttpSource)  # noqa: S101 - what fsspec has for the protocol
+        source.root_is_unlisted = True  # the mirror of a bucket lists nothing
+    return source

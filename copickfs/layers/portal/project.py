@@ -61,6 +61,7 @@ class PortalProject:
         self._lock = threading.Lock()
         self._trees: OrderedDict[int, RunTree] = OrderedDict()
         self._top: _Top | None = None
+        self._changes = 0
 
     def node_at(self, path: str) -> tuple[Node, str]:
         """What is at a path, and for what is inside of a store the rest of the path, with its slash.
@@ -84,6 +85,7 @@ class PortalProject:
         """The portal tells something else now."""
         with self._lock:
             self._top = None
+            self._changes += 1
             self._trees.clear()
 
     def _child(self, folder: Folder, names: list[str], path: str) -> Node:
@@ -96,11 +98,13 @@ class PortalProject:
         return child
 
     def _topmost(self) -> _Top:
-        top = self._top
+        with self._lock:
+            top, changes = self._top, self._changes
         if top is None:
             top = _Top(self._catalogue.answers(), self._shows)
             with self._lock:
-                self._top = top
+                if changes == self._changes:  # else it is of what the portal has told before
+                    self._top = top
         return top
 
     def _shows(self, row: RunRow) -> bool:

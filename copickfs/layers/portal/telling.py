@@ -131,4 +131,6 @@ def file_version(kind: str, *parts: object) -> str:
 
 def _text(value: Any) -> str:
     text = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text.lower() if isinstance(value, bool) else text[:_LONGEST]
+    if isinstance(value, bool):
+        return text.lower()
+    return text[:_LONGEST].encode(errors="replace").decode()  # JSON can have halves of characters

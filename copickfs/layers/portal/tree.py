@@ -119,8 +119,12 @@ class _Builder:
 
     def _add_tomograms(self) -> None:
         types: defaultdict[str, dict[int, str]] = defaultdict(dict)
-        tomograms = {tomogram["id"]: tomogram for tomogram in self._record["tomograms"]}
-        for number, tomogram in tomograms.items():
+        tomograms: dict[int, Record] = {}
+        for tomogram in self._record["tomograms"]:
+            number = tomogram["id"]
+            if tomograms.setdefault(number, tomogram) is not tomogram:
+                self._odd("a second record of one id", f"tomogram {number}")
+                continue
             spacing = self._spacings.get(tomogram.get("tomogram_voxel_spacing_id", -1))
             if spacing is None:
                 self._odd("a tomogram without a voxel spacing", f"tomogram {number}")

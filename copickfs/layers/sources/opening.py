@@ -8,7 +8,7 @@ from copickfs.errors import ConfigError
 from copickfs.layers.sources.faults import is_outage, is_refusal
 from copickfs.layers.sources.forked import is_usable
 from copickfs.layers.sources.store_options import PROTOCOLS as STORE_PROTOCOLS
-from copickfs.layers.sources.store_options import place_of
+from copickfs.layers.sources.store_options import place_of, unknown_argument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +75,11 @@ def _forked_source(root_url: str, fs_args: Mapping[str, Any], counters: Counters
         ) from None
 
 
+def refused_argument(error: TypeError | ValueError) -> ConfigError:
+    """What a library says that does not take the arguments that it was given."""
+    return ConfigError(unknown_argument(str(error)) or f"fsspec refuses 'root' or 'fs_args': {error}")
+
+
 def _fsspec_source(root_url: str, fs_args: Mapping[str, Any], counters: Counters, timeout_s: float) -> Source:
     import fsspec
 
@@ -85,7 +90,7 @@ def _fsspec_source(root_url: str, fs_args: Mapping[str, Any], counters: Counters
     except (TypeError, ValueError) as error:
         if is_outage(error):
             raise
-        raise ConfigError(f"fsspec refuses 'root' or 'fs_args': {error}") from None
+        raise refused_argument(error) from None
     except PermissionError as error:
         raise ConfigError(f"the server refuses the credentials: {error}") from None
     except Exception as error:

@@ -79,6 +79,11 @@ def answer(error: Exception, path: str) -> Exception:
     return refusal or _definite(kind, said, path) or _outage(said, str(error))
 
 
+def failed(panic: BaseException) -> Unavailable:
+    """What it means that the library has panicked: nothing is known."""
+    return Unavailable(f"obstore has failed: {' '.join(str(panic).split())[:200]}")
+
+
 def _definite(kind: str, said: Said, path: str) -> Exception | None:
     """What the store has said of one object."""
     if kind == "PreconditionError" or said.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import ConfigError, Unavailable
-from copickfs.layers.sources.store_options import nothing_left, seconds
+from copickfs.layers.sources.store_options import is_sendable, nothing_left, seconds
 
 if TYPE_CHECKING:
     from copickfs.layers.sources.store_options import Options
@@ -129,6 +129,9 @@ def _credentials(options: Options, profile: dict[str, str], chosen: str | None) 
     if config.get("skip_signature") or "access_key_id" in config or "aws_access_key_id" in options.given:
         return
     if chosen is None and os.environ.get("AWS_ACCESS_KEY_ID"):
+        for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            if not is_sendable(os.environ.get(variable, "")):
+                raise ConfigError(f"the environment variable {variable} has a line end or tab in it")
         return
     found = {own: profile[key] for key, own in _CREDENTIAL_KEYS.items() if profile.get(key)}
     if "access_key_id" not in found and "web_identity_token_file" not in found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import obstore
@@ -9,7 +10,7 @@ import obstore
 from copickfs.errors import NotFound, Unavailable
 from copickfs.layers.sources import FILE, Counters, Found
 from copickfs.layers.sources.forked import note_use
-from copickfs.layers.sources.store_answers import OddKey, answer
+from copickfs.layers.sources.store_answers import OddKey, answer, failed
 from copickfs.layers.sources.store_options import is_library_fault
 from copickfs.layers.sources.writing import DIRECTORY_MARK
 from copickfs.paths import join
@@ -47,14 +48,8 @@ class StoreClient:
     def ask(self, call: Callable[..., T], path: str, *args: Any, **options: Any) -> T:
         """The answer of one of obstore's functions for ``path``. Raises what `answer` says."""
         self._counters.request()
-        try:
+        with _answers(path):
             return call(self._store, self.full(path), *args, **options)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it gets its meaning here
-            raise answer(error, path) from None
-        except BaseException as error:
-            if not is_library_fault(error):
-                raise
-            raise Unavailable(f"obstore has failed: {' '.join(str(error).split())[:200]}") from None
 
     def more(self, requests: int) -> None:
         """An answer has taken so many requests besides the first."""
@@ -63,10 +58,8 @@ class StoreClient:
 
     def pieces(self, stream: Iterator[T], path: str) -> Iterator[T]:
         """What comes of a stream of ``path``. Raises what `answer` says."""
-        try:
+        with _answers(path):
             yield from stream
-        except Exception as error:  # noqa: BLE001 - whatever it is, it gets its meaning here
-            raise answer(error, path) from None
 
     def head(self, path: str) -> ObjectMeta:
         """What the store says of an object. Raises `NotFound`."""
@@ -93,6 +86,19 @@ class StoreClient:
             return any(self.pieces(self.ask(obstore.list, path, chunk_size=1), path))
         except OddKey:
             return True
+
+
+@contextlib.contextmanager
+def _answers(path: str) -> Iterator[None]:
+    """Around what obstore does for ``path``. Raises what `answer` says."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is, it gets its meaning here
+        raise answer(error, path) from None
+    except BaseException as error:
+        if not is_library_fault(error):
+            raise
+        raise failed(error) from None
 
 
 def found_by(meta: ObjectMeta) -> Found:

@@ -40,6 +40,9 @@ QUICK_RETRIES: RetryConfig = {
 }
 """Once and at once, for a connection that the server has closed meanwhile: the guard does the rest."""
 
+_TRUTHS = frozenset({"request_payer", "skip_signature", "virtual_hosted_style_request"})
+_TRUTH_WORDS = frozenset({"1", "true", "on", "yes", "y", "0", "false", "off", "no", "n"})
+_UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'|Configuration key: '([^']+)' is not valid")
 _FIRST_PRINTABLE = 32
 _IDLE_S = 15
 """Servers hang up on idle connections after 20 s or more."""
@@ -52,12 +55,14 @@ class Options:
         given: What is left of ``fs_args``.
         config: For the store.
         client: For its HTTP client.
+        names: What the user calls options that have other names in `config`.
     """
 
     def __init__(self, fs_args: Mapping[str, Any]) -> None:
         self.given = {key: value for key, value in fs_args.items() if key not in _NO_MATTER}
         self.client: dict[str, Any] = dict(self.table("client_options"))
         self.config: dict[str, Any] = {}
+        self.names: dict[str, str] = {}
 
     def take(self, *names: str) -> Any:
         """The first of these options that is there; all are done with."""
@@ -79,6 +84,7 @@ class Options:
             value = self.take(name)
             if value is not None:
                 self.config[own] = value
+                self.names[own] = name
 
     def verify(self, value: Any) -> None:
         """Whether, or by which file of certificates, servers are checked."""
@@ -166,13 +172,13 @@ def place_of(root_url: str, fs_args: Mapping[str, Any], timeout_s: float) -> Pla
         bucket = azure_options(bucket, options)
     if not bucket:
         raise ConfigError(f"'root' names no bucket; write it as {protocol}://BUCKET/DIRECTORY")
-    root = root.strip("/")
+    root = root.rstrip("/")
     if not {"", ".", ".."}.isdisjoint(root.split("/")) and root:
         raise ConfigError(
             "'root' has '//', '/./' or '/../' in it, which is no path to an object; correct 'root'"
         )
     options.config.update(options.given)
-    _check_texts(options.config)
+    _check_values(options)
 
     def make(silence_s: float) -> Any:
         limits = {
@@ -185,13 +191,21 @@ def place_of(root_url: str, fs_args: Mapping[str, Any], timeout_s: float) -> Pla
     return Place(make, root, page_keys, package)
 
 
-def _check_texts(config: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` for text that no request can carry, such as a line end behind a key."""
-    for name, value in config.items():
-        if isinstance(value, str) and any(ord(character) < _FIRST_PRINTABLE for character in value):
-            if name == "service_account_key":  # a document
-                continue
-            raise ConfigError(f"{name!r} in 'fs_args', or where it comes from, has a line end or tab in it")
+def is_sendable(text: str) -> bool:
+    """False for text that no request can carry, such as a key with a line end behind it."""
+    return all(ord(character) >= _FIRST_PRINTABLE for character in text)
+
+
+def _check_values(options: Options) -> None:
+    """Raise `ConfigError` for what obstore takes badly, in words of its own or by a panic."""
+    for name, value in options.config.items():
+        shown = f"{options.names.get(name, name)!r} in 'fs_args', or where it comes from,"
+        if not isinstance(value, str | bool):
+            raise ConfigError(f"{shown} must be text")
+        if name in _TRUTHS and str(value).lower() not in _TRUTH_WORDS:
+            raise ConfigError(f"{shown} must be true or false")
+        if isinstance(value, str) and not is_sendable(value) and name != "service_account_key":  # a document
+            raise ConfigError(f"{shown} has a line end or tab in it")
 
 
 def _made(cls: Any, bucket: str, config: dict[str, Any], client: dict[str, Any]) -> Any:
@@ -201,7 +215,14 @@ def _made(cls: Any, bucket: str, config: dict[str, Any], client: dict[str, Any])
         if not is_library_fault(error):
             raise
         text = " ".join(str(error).partition("\n\nDebug source:")[0].split())
-        raise ConfigError(f"'root' or 'fs_args' is refused: {text}") from None
+        raise ConfigError(unknown_argument(text) or f"'root' or 'fs_args' is refused: {text}") from None
+
+
+def unknown_argument(text: str) -> str:
+    """A message that names an option which a library says it does not know; ``""`` if that is not it."""
+    match = _UNKNOWN.search(text)
+    name = match and (match[1] or match[2])
+    return f"{name!r} in 'fs_args' is not known for this protocol; correct it or leave it out" if name else ""
 
 
 def is_library_fault(error: BaseException) -> bool:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from copickfs.errors import Stale, Unavailable
 from copickfs.layers.sources import FILE, Found, RangesIgnored
 from copickfs.layers.sources.forked import is_usable, note_use
-from copickfs.layers.sources.store_answers import said_of
-from copickfs.layers.sources.store_options import QUICK_RETRIES
+from copickfs.layers.sources.store_answers import failed, said_of
+from copickfs.layers.sources.store_options import QUICK_RETRIES, is_library_fault
 from copickfs.layers.sources.web_answers import GONE, check, check_same
 
 if TYPE_CHECKING:
@@ -87,6 +87,10 @@ class WebReader:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it gets its meaning here
             raise _answer(error, path) from None
+        except BaseException as error:
+            if not is_library_fault(error):
+                raise
+            raise failed(error) from None
         data = b"".join(pieces)
         if len(data) != span.size_bytes:
             raise Unavailable(f"{len(data)} bytes came for {span.size_bytes}")
