@@ -119,9 +119,17 @@ def test_5_3_changes_reach_the_index(root: CopickRootMultilayer) -> None:
     made.delete()
     assert root.find_objects(type="picks", session="55")["picks"] == []
     index = root.layer_manager.db_layer
+    run, tomogram = root.get_run(RUN), tomogram_of(root)
+    index.index_run(run)
+    index.update_run_index("lab", run)
+    index.update_voxel_spacing_index("lab", tomogram.voxel_spacing)
+    index.update_tomogram_index("lab", tomogram)
+    index.update_features_index("lab", tomogram.features[0])
+    index.update_picks_index("lab", picks_of(root))
+    index.update_filaments_index("lab", run.filaments[0])
+    index.update_mesh_index("lab", run.meshes[0])
     index.update_segmentation_index("lab", segmentation_of(root))
-    index.index_run(root.get_run(RUN))
-    index.update_object("lab", picks_of(root))
+    index.update_object("lab", root.get_object("ribosome"))
 
 
 # 7 The index
@@ -158,8 +166,10 @@ def test_7_2_finding_objects(root: CopickRootMultilayer, indexed: bool) -> None:
     assert [f.feature_type for f in root.find_objects(feature_type="edges")["features"]] == ["edges"]
     types = {s.segmentation_type for s in root.find_objects(type="segmentations")["segmentations"]}
     assert types == {"binary", "multilabel", "instance", "panoptic"}
-    with pytest.raises(UserError):
-        root.find_objects(colour="red")
+    assert len(root.find_objects(type="picks", layer="lab")["picks"]) == 2
+    for mistake in ({"colour": "red"}, {"layer": "labb"}, {"type": "pix"}):
+        with pytest.raises(UserError):
+            root.find_objects(**mistake)
 
 
 def test_7_2_a_map_of_no_object_is_found(root: CopickRootMultilayer, project: Project) -> None:
