@@ -111,8 +111,9 @@ class Catalogue:
             raise NotFound(path)
         try:
             listing = self.listing(directory, wait=wait, ahead=ahead)
-        except AccessDenied:
-            return self._loose.found(path, wait=wait, archived=self._archive.is_believed)
+        except AccessDenied:  # what other credentials may change is not believed beyond this process
+            archived = self._archive.is_believed
+            return self._loose.found(path, wait=wait, archived=archived, is_believed=False)
         found = listing.get(name)
         if found is not None:
             return found

@@ -60,6 +60,15 @@ class OpenFile:
     def __repr__(self) -> str:
         return f"<OpenFile {self._path!r}>"
 
+    @property
+    def replaces(self) -> bool:
+        """See `WritableFile`."""
+        return self._file.replaces
+
+    @replaces.setter
+    def replaces(self, replaces: bool) -> None:
+        self._file.replaces = replaces
+
     def flush(self) -> None:
         """See `WritableFile.flush`."""
         self._publish(self._file.flush)

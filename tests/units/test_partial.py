@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from copickfs.model import Entry
+    from copickfs.view import Found
 
 CHUNKS = {f"R/t.zarr/0/0/{z}": b"old %d" % z for z in range(20)}
 LOWER = {"R/t.zarr/.zgroup": b"{}", "R/t.zarr/0/.zarray": b"{1}", "R/x": b"x", **CHUNKS}
@@ -219,3 +220,24 @@ def test_the_twins_say_whose_lane_to_wait_in(roots: list[Path], monkeypatch: pyt
 
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "copickfs-behind"]
+
+
+def test_the_completion_never_replaces_what_another_process_has_written(roots: list[Path]) -> None:
+    with Stack(roots, small_store_bytes=0) as completing, Stack(roots, small_store_bytes=0) as writing:
+        completing.write("R/t.zarr/0/0/0", b"first")
+        lookup, written = completing.view.lookup, set[str]()
+
+        def lookup_then_the_other_writes(path: str) -> Found:
+            found = lookup(path)
+            if path in CHUNKS and found.layer.name == "low":
+                if path in written:  # its version was compared, and is about to be published
+                    writing.view.catch_up()
+                    writing.write(path, b"other")
+                written.add(path)
+            return found
+
+        completing.view.lookup = lookup_then_the_other_writes
+        completing.writer.materialize("R")
+    with Stack(roots) as stack:
+        chunks = {path: stack.read(path) for path in CHUNKS}
+    assert chunks == {**dict.fromkeys(CHUNKS, b"other"), "R/t.zarr/0/0/0": b"first"}

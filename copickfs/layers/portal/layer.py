@@ -121,7 +121,7 @@ class PortalLayer(FsspecLayer):
         return {"portal": {**self.catalogue.notes(), "withdrawn": self._portal_fetcher.left_out}}
 
     def pickable_objects(self) -> list[dict[str, Any]]:
-        """The objects of a project that names none; see `copickfs.daemon.objects`."""
+        """The objects of a project that names none; see `copickfs.layers.objects`."""
         return objects_of(self.config, self.catalogue)
 
     def described(self, path: str) -> Mapping[str, str]:
