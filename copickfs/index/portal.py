@@ -88,11 +88,21 @@ class PortalTable:
         return Selection(number, fetched_ns, digest, about, failed_ns, failure)
 
     def rows(self, number: int) -> list[RunRow]:
-        """The runs of a selection, in the order of their numbers."""
-        query = "SELECT run, dataset, name, record FROM portal_run WHERE selection = ? ORDER BY run"
+        """The runs of a selection, in the order of their numbers.
+
+        Raises:
+            ValueError: One of them is not as it was kept; all of them are forgotten.
+        """
+        query = "SELECT run, dataset, name, record, digest FROM portal_run WHERE selection = ? ORDER BY run"
         with self.database.reading() as connection:
-            rows = connection.execute(query, (number,)).fetchall()
-        return [RunRow(run, dataset, shown(name), record) for run, dataset, name, record in rows]
+            found = connection.execute(query, (number,)).fetchall()
+        rows = [RunRow(run, dataset, shown(name), record) for run, dataset, name, record, _ in found]
+        if _digests(rows) != {row[0]: row[4] for row in found}:
+            with self.database.writing() as connection:
+                connection.execute("DELETE FROM portal_run WHERE selection = ?", (number,))
+                connection.execute("DELETE FROM portal_selection WHERE id = ?", (number,))
+            raise ValueError("what is stored of its runs is damaged")
+        return rows
 
     def replace(self, name: str, fetched_ns: int, about: bytes, runs: Iterable[RunRow]) -> None:
         """Keep a whole answer."""

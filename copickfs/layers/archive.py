@@ -85,6 +85,7 @@ class ListingArchive:
             return None
         kept = _kept(directory, stored)
         age_s = (time.time_ns() - stored.fetched_ns) / 1e9
+        kept.asked_ns = stored.fetched_ns
         kept.fetched_s -= age_s if age_s >= 0 else _UNKNOWN_AGE_S
         # That a source does not list a directory may be over, and is only known while it cannot be asked.
         kept.is_trusted = stored.is_trusted and self.is_believed and bool(kept.listings)

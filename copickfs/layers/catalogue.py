@@ -152,7 +152,8 @@ class Catalogue:
                 listing = kept.listing(directory)
                 if listing is not None and listing.get(name) == listed:
                     kept.patch(path, found)
-            kept.asked_ns = kept.asked_ns or time.time_ns()
+            # What is in the archive has to be a little older.
+            kept.asked_ns = kept.asked_ns + 1 if kept.asked_ns else time.time_ns()
             self._archive.save(kept)
         return found
 

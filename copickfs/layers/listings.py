@@ -111,7 +111,7 @@ class Kept:
         is_array: True if all directories below ``origin`` are listed.
 
     Attributes:
-        asked_ns: When the source was asked, ns since the epoch; 0 if it was not asked by this process.
+        asked_ns: When the source was asked, ns since the epoch; 0 if it was not.
         fetched_s: Monotonic time at which it was asked for.
         is_trusted: False once the source was seen to differ.
         retry_s: Monotonic time before which the source is not asked again, after it failed to answer.

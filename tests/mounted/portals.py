@@ -8,11 +8,10 @@ from tests.mounted.test_copick import entities_of_run
 from tests.portal.copick_root import PICKABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.portal.local import LocalPortal
-
-NO_COPICK_NEEDED = {"id", "name"}
 
 
 def portal_layer(portal: LocalPortal, **options: Any) -> dict[str, Any]:
@@ -21,7 +20,7 @@ def portal_layer(portal: LocalPortal, **options: Any) -> dict[str, Any]:
         "config_type": "cryoet_data_portal",
         "graphql_url": portal.url,
         "fs_args": portal.fs_args,
-        "timeout": 3,
+        "timeout": 15,
         **options,
     }
     if "run_ids" not in found:
@@ -49,6 +48,12 @@ def with_written(config: dict[str, Any], mine: Path) -> dict[str, Any]:
     return {**config, "layers": list(layers), "layer_configs": layers, "default_write_layer": "mine"}
 
 
+def listed(root: Any) -> Iterator[tuple[str, Any]]:
+    """Every entity of a copick project with the path where a mount has it; some may have one path."""
+    for run in root.runs:
+        yield from entities_of_run(run)
+
+
 def entities(root: Any) -> dict[str, Any]:
-    """Every entity of a copick project by the path where a mount has it."""
-    return {path: entity for run in root.runs for path, entity in entities_of_run(run)}
+    """The same by path."""
+    return dict(listed(root))

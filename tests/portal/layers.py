@@ -30,7 +30,7 @@ def made(
     """A layer of the portal's own dataset, or of what ``keys`` of the configuration say; not connected."""
     if "run_ids" not in keys:
         keys.setdefault("dataset_ids", [portal.dataset["id"]])
-    keys = {"graphql_url": portal.url, "fs_args": portal.fs_args, "timeout": 3, **keys}
+    keys = {"graphql_url": portal.url, "fs_args": portal.fs_args, "timeout": 15, **keys}
     config = PortalConfig(layer_name="portal", config_type="cryoet_data_portal", **keys)
     options = {
         "ttl_s": config.ttl,

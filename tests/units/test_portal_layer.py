@@ -170,6 +170,9 @@ def test_files_come_from_the_address_that_is_chosen(
         assert layers.read(layer, volume) == shared.files.data(
             layer.location(volume).partition(f"{shared.files.bucket}/")[2]
         )
+        store = volume.removesuffix("/0/0/0/0")
+        assert layers.names(layer, store) == [".zattrs", ".zgroup", "0", "1", "2"]
+        assert len(layers.walked(layer, f"{store}/0")) == 8 + 2 * 2 + 2 + 1
         with pytest.raises(NotFound):
             layer.open(volume.replace("/0/0/0/0", "/0/0/0/7"))
 
@@ -295,7 +298,7 @@ def test_news_of_the_portal_are_shown_and_announced(portal: LocalPortal, databas
         assert portal.server.counts() == ONE_OF_EACH
         assert "" in announced
         after = layers.walked(layer)
-        assert set(set(before) - set(after)) == {
+        assert set(before) - set(after) == {
             f"{top}/{portal.runs[0]['id']}/VoxelSpacing13.480/wbp-raw-ctfdeconv.{kind}"
             for top, kind in (("ExperimentRuns", "zarr"), ("Views", "mrc"))
         }
@@ -385,3 +388,16 @@ def test_an_open_file_is_stale_when_the_portal_tells_of_another(portal: LocalPor
         with pytest.raises(Stale):
             opened.read(ByteRange(0, 10))
         assert json.loads(layers.read(layer, path))["name"] == "renamed"
+
+
+def test_what_was_read_is_known_to_the_next_process(shared: LocalPortal, database: Database) -> None:
+    with layers.connected(shared, database) as layer:
+        path = picks_of(layer, shared)
+        entry = layer.stat(path)
+        assert entry.size_bytes == len(layers.read(layer, path))
+    shared.forget()
+    with layers.connected(shared, database) as layer:
+        assert picks_of(layer, shared) == path
+        assert layer.stat(path) == entry
+        layer.open(path).close()
+    assert not shared.files.requests

@@ -96,7 +96,7 @@ def test_a_tomogram_without_files_and_one_without_a_spacing_are_left_out(
     none = oddities.tomogram_without_files(odd.records, odd.run, odd.spacing)
     lost = oddities.tomogram_without_spacing(odd.records, odd.run)
     assert shown(portal, odd) == ["/VoxelSpacing10.000"]
-    no_zarr, no_spacing = warnings(caplog)
+    no_spacing, no_zarr = warnings(caplog)
     assert f"without a voxel spacing (1, such as tomogram {lost['id']}" in no_spacing
     assert f"without an OME-Zarr (1, such as tomogram {none['id']}" in no_zarr
 
@@ -145,10 +145,7 @@ def test_two_records_of_one_id_are_shown_once(
     assert len([path for path in paths if path.endswith(".zarr")]) == 1
     made = [path for path in paths if path.startswith("/Picks/") and "metadata" not in path]
     assert [path.removeprefix(f"/Picks/data-portal_{picks['id']}_") for path in made] == [
-        "cytosolic-ribosome.json",
-        "ferritin-complex.json",
-        "cytosolic-ribosome.ndjson",
-        "ferritin-complex.ndjson",
+        f"{name}.{kind}" for kind in ("json", "ndjson") for name in ("cytosolic-ribosome", "ferritin-complex")
     ]
     one_warning(caplog, "a second record of one id", first["id"])
 
