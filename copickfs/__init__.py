@@ -16,8 +16,21 @@ _EXPORTS = {
     "CopickConfigMultilayer": "copickfs.config.models",
     "CopickConfigPortal": "copickfs.config.models",
     "CopickConfigSQLiteDB": "copickfs.config.models",
-    "LayerManager": "copickfs.layers.manager",
+    "CopickFeaturesMultilayer": "copickfs.api",
+    "CopickFilamentsMultilayer": "copickfs.api",
+    "CopickMeshMultilayer": "copickfs.api",
+    "CopickObjectMultilayer": "copickfs.api",
+    "CopickPicksMultilayer": "copickfs.api",
+    "CopickRootMultilayer": "copickfs.api",
+    "CopickRunMultilayer": "copickfs.api",
+    "CopickSegmentationMultilayer": "copickfs.api",
+    "CopickTomogramMultilayer": "copickfs.api",
+    "CopickVoxelSpacingMultilayer": "copickfs.api",
+    "LayerManager": "copickfs.api",
     "MemoryLayer": "copickfs.layers.memory",
+    "ProxyFactory": "copickfs.api",
+    "from_file": "copickfs.api",
+    "from_string": "copickfs.api",
 }
 
 __all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604 -- the keys are literal strings above

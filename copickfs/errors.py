@@ -12,6 +12,7 @@
     |   |-- IsADirectory(IsADirectoryError)       EISDIR
     |   |-- AccessDenied(PermissionError)         EACCES
     |   |-- ReadOnly(OSError)                     EROFS
+    |   |   `-- NotWritable(PermissionError, ValueError)   the same, as copick's users expect it
     |   |-- InvalidName(ValueError)               EINVAL
     |   |-- Stale(OSError)                        ESTALE, the source changed while it was read
     |   `-- Unreadable(ValueError)                EIO, what is there is not what it has to be
@@ -22,6 +23,7 @@
     |   |-- IndexBusy                             somebody else was writing all the time
     |   `-- IndexFull                             there is no room for what is to be written
     |-- CacheUnavailable                   the cache cannot be used; everything can be read without it
+    |-- NoAnswer                           what a program is told that takes every OSError for an absence
     `-- WouldBlock(BlockingIOError)        a ``*_nowait`` twin cannot answer from memory
 
 Errors of the operating system (:class:`OSError`) pass through layers unchanged;
@@ -105,6 +107,10 @@ class ReadOnly(LayerError, OSError):
     code = codes.EROFS
 
 
+class NotWritable(ReadOnly, PermissionError, ValueError):
+    """A change that no layer which is written can have: copick's kind of error, and the specification's."""
+
+
 class InvalidName(LayerError, ValueError):
     """A name that no path of the tree can have."""
 
@@ -149,6 +155,13 @@ class IndexFull(IndexUnavailable):
 
 class CacheUnavailable(CopickfsError):
     """The cache cannot be read or written just now, or at all. Never a fault of a read."""
+
+
+class NoAnswer(CopickfsError):
+    """What is at a path cannot be told, or read, just now; its cause says why.
+
+    Not an `OSError` on purpose: zarr takes each of these for a chunk that is not there, and gives zeros.
+    """
 
 
 class WouldBlock(CopickfsError, BlockingIOError):

@@ -5,6 +5,7 @@
   unmounted, and the daemon's log may hold no WARNING or ERROR that ``mount.expect_warning(regex)`` has not
   announced.
 * ``copickfs(*arguments)`` runs any command in the same environment and returns the finished process.
+* ``isolated`` gives the test's own process a home of its own, for what is built in it without a mount.
 * A test that leaves a mount, a process or a state file behind fails.
 """
 
@@ -91,9 +92,8 @@ class Mounter:
         for point in reversed(self._mounted):
             if str(point) not in mounted_below(point):
                 continue
-            done = self._sandbox.run("umount", point)
-            if done.returncode:
-                problems.append(f"umount {point}: {done.stderr.strip()}")
+            if wrong := self._sandbox.unmount(point):
+                problems.append(f"umount {point}: {wrong}")
                 self._sandbox.run("umount", "--force", point)
         if faults := self.faults():
             problems.append("unexpected in the daemon's log:\n" + "\n".join(faults) + "\n\n" + self.log())
@@ -107,6 +107,13 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     made = Sandbox(tmp_path)
     yield made
     fail_on_leftovers(made)
+
+
+@pytest.fixture
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home of this process in the test's directory."""
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home" / name))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BUCKET = "bucket"
+_ACCOUNT = "123456789012"
 _REQUEST = re.compile(r"((?:GET|HEAD|PUT|POST|DELETE) /\S*)")
 
 
@@ -62,13 +63,13 @@ class ObjectStore:
 
     def fill(self, objects: dict[str, bytes]) -> None:
         """Put objects at keys below ``project/``, faster than by requests."""
-        bucket = s3_backends["123456789012"]["aws"]
+        bucket = s3_backends[_ACCOUNT]["aws"]
         for key, data in objects.items():
             bucket.put_object(self.bucket, f"project/{key}", data)
 
     def objects(self) -> dict[str, bytes]:
         """All objects below ``project/``, behind the server's back."""
-        keys = s3_backends["123456789012"]["aws"].buckets[self.bucket].keys
+        keys = s3_backends[_ACCOUNT]["aws"].buckets[self.bucket].keys
         return {key.removeprefix("project/"): found.value for key, found in keys.items()}
 
     @contextlib.contextmanager
@@ -99,8 +100,8 @@ class ObjectStore:
         return s3fs.S3FileSystem(**self.fs_args, skip_instance_cache=True, use_listings_cache=False)
 
     def __enter__(self) -> Self:
-        self.start().client().mkdir(self.bucket)
-        return self
+        s3_backends[_ACCOUNT]["aws"].create_bucket(self.bucket, "us-east-1")  # a client takes a while to load
+        return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.stop()

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from copickfs.daemon.unmount import unmount
+from copickfs.errors import UserError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -27,13 +30,17 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can prepare 
 
 
 def wait_until(condition: Callable[[], Any], limit_s: float = 10.0, what: str = "the condition") -> Any:
-    """Poll until ``condition()`` is true and return its value; fail after ``limit_s``."""
+    """Poll until ``condition()`` is true and return its value; fail after ``limit_s``.
+
+    The last look is begun after that: one that was begun in time may take long, and be of what was before.
+    """
     deadline = time.monotonic() + limit_s
     while True:
+        last = time.monotonic() > deadline
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
+        if last:
             pytest.fail(f"{what} did not come true within {limit_s:g} s")
         time.sleep(0.02)
 
@@ -141,6 +148,33 @@ class Sandbox:
             shown = " ".join(map(str, arguments))
             pytest.fail(f"copickfs {shown} failed with {done.returncode}:\n{done.stderr}\n{self.log()}")
         return done
+
+    def unmount(self, mountpoint: Path) -> str:
+        """Unmount as ``copickfs umount`` does it; what went wrong, or nothing.
+
+        Without a process of its own where this one is the same user: hundreds of tests end like this.
+        """
+        if self.identity:
+            done = self.run("umount", mountpoint)
+            return done.stderr.strip() if done.returncode else ""
+        try:
+            with self.environment():
+                unmount(mountpoint)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    @contextlib.contextmanager
+    def environment(self) -> Iterator[None]:
+        """The variables of the commands are this process's own."""
+        before = dict(os.environ)
+        os.environ.update(self.env)
+        try:
+            yield
+        finally:
+            for name in self.env.keys() - before.keys():
+                del os.environ[name]
+            os.environ.update(before)
 
     def give_away(self) -> None:
         """Make the user of the commands the owner of all that is in the sandbox."""

@@ -73,8 +73,16 @@ class WritableStack:
         wait_until(lambda: not leftovers(self.mine), SWEPT_WITHIN_S, "the end of temporary files")
 
     def wait_for_stores(self) -> None:
-        """Wait until small stores that were written in part are whole in the write layer."""
-        wait_until(lambda: not partial_stores(self.mine), MATERIALIZED_WITHIN_S, "the completion of stores")
+        """Wait until small stores that were written in part are whole in the write layer, without marks.
+
+        The marks in a store are removed after it is in its place, and the note of it after them.
+        """
+        notes = self.mine / CONTROL / "partial"
+        wait_until(
+            lambda: not partial_stores(self.mine) and not list(everything(notes)),
+            MATERIALIZED_WITHIN_S,
+            "the completion of stores",
+        )
 
 
 def leftovers(layer: Path) -> list[str]:

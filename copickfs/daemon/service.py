@@ -17,10 +17,8 @@ from copickfs.config import redacted
 from copickfs.daemon.channel import Channel
 from copickfs.daemon.detach import detach
 from copickfs.daemon.heap import suit_chunks
-from copickfs.daemon.indexing import IndexOfMount
 from copickfs.daemon.mounts import mounts_at
 from copickfs.daemon.notify import notify
-from copickfs.daemon.objects import objects_told
 from copickfs.daemon.orders import Orders
 from copickfs.daemon.pending import in_words, pending_of
 from copickfs.daemon.process import Process
@@ -29,13 +27,10 @@ from copickfs.daemon.status import DaemonStatus
 from copickfs.daemon.transient_directory import remove_directories
 from copickfs.errors import MountError
 from copickfs.layers.journalplace import waiting_journals
-from copickfs.layers.kinds import BuildContext
-from copickfs.layers.manager import LayerManager
-from copickfs.layers.writable import is_writable
+from copickfs.layers.objects import objects_told
 from copickfs.ops.filesystem import Filesystem
 from copickfs.ops.session import Session, SessionOptions
-from copickfs.view import View
-from copickfs.view.writing import Writer
+from copickfs.stack import Stack, StackOptions
 from copickfs.virtual.control import control_layer, copick_config_of
 
 if TYPE_CHECKING:
@@ -73,28 +68,18 @@ class Daemon:
     def __init__(self, request: MountRequest, progress: Progress) -> None:
         self._request = request
         self._progress = progress
-        written = frozenset() if request.options.read_only else request.config.written_layers
-        self._read_only = not written
-        offline = request.options.offline
-        self._index = IndexOfMount(request.config, request.config_file, offline=offline)
-        self._manager = LayerManager(
+        chosen = request.options
+        self._stack = Stack(
             request.config,
-            BuildContext(
-                watch=True,
-                confined=request.options.allow_other,
-                mountpoint=request.mountpoint,
-                writable=written,
-                write_strategy=request.config.write_strategy,
-                database=self._index.database,
-                offline=offline,
-            ),
+            request.config_file,
+            StackOptions(chosen.read_only, chosen.offline, chosen.allow_other, request.mountpoint),
         )
+        self._manager = self._stack.manager
         self._status = DaemonStatus(request, self._manager)
         self._registration: Registration | None = None
         self._orders: Orders | None = None
         self._channel: Channel | None = None
         self._session: Session | None = None
-        self._writer: Writer | None = None
         self._device = ""
         self._connecting = False
         self._answering = False
@@ -126,7 +111,7 @@ class Daemon:
 
     def _connect(self) -> None:
         self._tell("connecting the layers")
-        absent = self._manager.connect_layers(tolerate_outages=True, progress=self._tell)
+        absent = self._stack.connect(progress=self._tell)
         for journal in waiting_journals():
             _log.warning("not sent by this mount: %s", journal.in_words())
         if not absent:
@@ -152,15 +137,16 @@ class Daemon:
     async def _main(self) -> None:
         request = self._request
         self._tell("mounting")
-        view = View(self._manager.get_data_layers(), self._control())
-        filesystem = Filesystem(view, self._writer_of(view))
+        stack = self._stack
+        stack.assemble(self._control())
+        filesystem = Filesystem(stack.view, stack.writer)
         self._status.filesystem = filesystem
-        self._index.attach(view, self._manager, filesystem.counters.requests.total)
-        self._status.index = self._index
+        stack.attach_index(filesystem.counters.requests.total)
+        self._status.index = stack.index
         self._listen()
         chosen = request.options
         options = SessionOptions(
-            request.config_file, chosen.allow_other, chosen.debug, chosen.no_exec, self._read_only
+            request.config_file, chosen.allow_other, chosen.debug, chosen.no_exec, stack.read_only
         )
         self._session = Session(filesystem, request.mountpoint, options)
         async with trio.open_nursery() as nursery:
@@ -172,26 +158,12 @@ class Daemon:
             self._answering = False
             nursery.cancel_scope.cancel()
 
-    def _writer_of(self, view: View) -> Writer | None:
-        if self._read_only:
-            return None
-        config = self._request.config
-        name = self._manager.default_write_layer
-        default = None if name is None else self._manager.get_layer(name)
-        self._writer = Writer(
-            view,
-            default if default is not None and is_writable(default) else None,
-            strategy=config.write_strategy,
-            small_store_bytes=config.complete_below_bytes,
-        )
-        return self._writer
-
     def _listen(self) -> None:
         """From here on the user can ask for something by `copickfs.daemon.channel`."""
         assert self._registration is not None  # noqa: S101 -- run() registers first
         request = self._request
         self._orders = Orders(
-            self._manager, self._writer, self._index.keeper, request.config_file,
+            self._manager, self._stack.writer, self._stack.index.keeper, request.config_file,
             offline=request.options.offline,
         )  # fmt: skip
         try:
@@ -209,7 +181,7 @@ class Daemon:
             _log.info("whoever started this daemon is gone: unmounting")
             self._stop_asked = True
         notify(f"READY=1\nSTATUS=mounted at {self._request.mountpoint}")
-        self._index.start()
+        self._stack.index.start()
         if self._stop_asked:
             nursery.start_soon(self._stop)
         gc.collect()
@@ -257,11 +229,7 @@ class Daemon:
         self._limit_end()
         if self._orders is not None:
             self._orders.close()
-        self._index.end()
-        if self._writer is not None:
-            self._writer.close()
-        self._manager.close()
-        self._index.close()
+        self._stack.close()
         self._say_farewell()
         self._leave_nothing()
         _log.info("ended")

@@ -17,8 +17,8 @@ import copickfs
 from copickfs.daemon.pending import pending_document
 
 if TYPE_CHECKING:
-    from copickfs.daemon.indexing import IndexOfMount
     from copickfs.daemon.request import MountRequest
+    from copickfs.indexing.kept import KeptIndex
     from copickfs.layers.base import Layer
     from copickfs.layers.manager import LayerManager
     from copickfs.ops.filesystem import Filesystem
@@ -42,7 +42,7 @@ class DaemonStatus:
     def __init__(self, request: MountRequest, manager: LayerManager) -> None:
         self.started_s = time.time()
         self.filesystem: Filesystem | None = None
-        self.index: IndexOfMount | None = None
+        self.index: KeptIndex | None = None
         self._request = request
         self._manager = manager
         self._started_monotonic_s = time.monotonic()

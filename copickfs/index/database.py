@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from copickfs.errors import IndexBusy, IndexUnavailable
 from copickfs.index.faults import code_of, unavailable
+from copickfs.index.forking import passing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,7 +155,7 @@ class Database:
 
     def _let_go(self) -> None:
         """Close what nobody uses. To close the others would crash the interpreter: their users do that."""
-        with self._lock:
+        with passing(), self._lock:
             unused, self._open = self._open.keys() - self._used, {}
             for connection in unused:
                 connection.close()
@@ -162,19 +163,20 @@ class Database:
     @contextlib.contextmanager
     def _using(self, connection: sqlite3.Connection | None) -> Iterator[sqlite3.Connection]:
         """``connection``, or a new one if that was let go of; nobody closes it meanwhile."""
-        with self._lock:
-            if self._is_closed:
-                raise IndexUnavailable(f"{self.path}: closed")
-            if connection is None or connection not in self._open:
-                connection = self._connected()
-            self._used.add(connection)
-        try:
-            yield connection
-        finally:
+        with passing():
             with self._lock:
-                self._used.discard(connection)
-                if connection not in self._open:
-                    connection.close()
+                if self._is_closed:
+                    raise IndexUnavailable(f"{self.path}: closed")
+                if connection is None or connection not in self._open:
+                    connection = self._connected()
+                self._used.add(connection)
+            try:
+                yield connection
+            finally:
+                with self._lock:
+                    self._used.discard(connection)
+                    if connection not in self._open:
+                        connection.close()
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         """SQLite gives up at once where waiting could not help one of two, or soon; another try does."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from copickfs.errors import IndexUnavailable
 from copickfs.index.database import BUSY_S, Database
 from copickfs.index.faults import LOCKED, unavailable
+from copickfs.index.forking import passing
 from copickfs.index.schema import APPLICATION_ID, MIGRATIONS, TABLES, VERSION
 from copickfs.index.setaside import require_database, set_aside
 from copickfs.turns import Taken, turn
@@ -40,7 +41,7 @@ def open_database(path: Path, *, busy_s: float = BUSY_S) -> Database:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         require_database(path)
-        with _turn(path, deadline_s):
+        with passing(), _turn(path, deadline_s):
             return _opened(path, busy_s, deadline_s)
     except Taken as error:
         raise IndexUnavailable(f"{error.filename}: {LOCKED}") from error
@@ -164,7 +165,7 @@ def rebuild(database: Database) -> None:
     deadline_s = time.monotonic() + BUSY_S
     try:
         require_database(path)
-        with _turn(path, deadline_s):
+        with passing(), _turn(path, deadline_s):
             if not _is_sound(path):
                 set_aside(path, "damaged", "SQLite's check has failed")
             _state(path, deadline_s)

@@ -191,7 +191,7 @@ class Keeper:
             return
         database = self._catalog.database
         if not self._fault:
-            _log.warning("the index is not up to date: %s; the mount goes on without it", error)
+            _log.warning("the index is not up to date: %s; copickfs goes on without it", error)
         self._fault = str(error)
         self._unseen.clear()
         self._plan_run(_RETRY_S)  # what was heard is lost: a run finds it

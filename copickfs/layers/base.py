@@ -151,6 +151,10 @@ class Layer(Protocol):
         """
         ...
 
+    def catch_up(self) -> None:
+        """Announce now what the source has told of changes and is not announced yet; asks it for nothing."""
+        ...
+
     def refresh(self) -> None:
         """Forget everything remembered of the source."""
         ...
@@ -262,6 +266,9 @@ class BaseLayer:
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """No changes are announced."""
+
+    def catch_up(self) -> None:
+        """Nothing is announced later than it is heard of."""
 
     def refresh(self) -> None:
         """Nothing is remembered."""

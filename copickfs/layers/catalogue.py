@@ -111,8 +111,9 @@ class Catalogue:
             raise NotFound(path)
         try:
             listing = self.listing(directory, wait=wait, ahead=ahead)
-        except AccessDenied:
-            return self._loose.found(path, wait=wait, archived=self._archive.is_believed)
+        except AccessDenied:  # what other credentials may change is not believed beyond this process
+            archived = self._archive.is_believed
+            return self._loose.found(path, wait=wait, archived=archived, is_believed=False)
         found = listing.get(name)
         if found is not None:
             return found
@@ -151,7 +152,8 @@ class Catalogue:
                 listing = kept.listing(directory)
                 if listing is not None and listing.get(name) == listed:
                     kept.patch(path, found)
-                    kept.asked_ns += bool(kept.asked_ns)  # what is in the archive is a little older
+                    # Later than what is in the archive, without that which was told seeming any younger.
+                    kept.asked_ns = kept.asked_ns + 1 if kept.asked_ns else time.time_ns()
             self._archive.save(kept)
         return found
 
@@ -301,12 +303,33 @@ class Catalogue:
         kept = self._memory.find(directory)  # listed with the array above it
         if kept is not None:
             return kept
+        kept = self._at_hand(directory, wait=wait)
+        if kept is not None:
+            return kept
         if not wait:
             raise WouldBlock(self._name)
         kept = self._flights.run(("recall", directory), lambda: self._recalled(directory))
         if kept is None:
             return self._fetch(directory)
         return kept if self._is_fresh(kept) else self._renewed(kept, wait=wait)
+
+    def _at_hand(self, directory: str, *, wait: bool) -> Kept | None:
+        """A listing that takes no request; what was learned of its files before is in the archive."""
+        upheavals = self._upheavals
+        kept = self._lister.at_hand(directory)
+        if kept is None:
+            return None
+        if any(found.size_bytes == UNSIZED for found in kept.listings[""]):
+            if not wait:
+                raise WouldBlock(self._name)
+            recalled = self._recalled(directory)
+            if recalled is not None and self._is_fresh(recalled):
+                return recalled
+        with self._loads() as start:
+            with self._lock:
+                kept.is_trusted = upheavals == self._upheavals
+            self._compare(self._keep(kept, start), kept)
+        return kept
 
     def _recalled(self, directory: str) -> Kept | None:
         """What an earlier process has listed, as if this one had."""
@@ -325,6 +348,9 @@ class Catalogue:
 
     def _renewed(self, kept: Kept, *, wait: bool) -> Kept:
         """What is remembered, asked for again: an old answer is better than none."""
+        now = self._at_hand(kept.origin, wait=wait)
+        if now is not None:
+            return now
         if not wait:
             raise WouldBlock(self._name)
         try:

@@ -122,6 +122,10 @@ class Connection:
         """True if the source may leave this name out of its listings."""
         return self._is_web and may_be_hidden(name)
 
+    def at_hand(self, path: str) -> list[Found] | None:  # noqa: ARG002 - every listing is a request
+        """See `Fetcher.at_hand`."""
+        return None
+
     def scan(self, path: str) -> list[Found]:
         """List one directory."""
         return self._guard.insist(self._asking(path, lambda source, attempt: source.scan(path, attempt)))

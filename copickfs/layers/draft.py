@@ -117,6 +117,8 @@ class RemoteWritableFile:
         whole: It is published whole: nobody else writes to the draft.
     """
 
+    replaces = True
+
     def __init__(self, draft: Draft, *, whole: bool) -> None:
         self.whole = whole
         self._draft = draft

@@ -37,6 +37,10 @@ class Fetcher(Protocol):
         """True if the source may leave this name out of its listings."""
         ...
 
+    def at_hand(self, path: str) -> list[Found] | None:
+        """One directory, if no request is needed to list it; else None. Never waits, never raises."""
+        ...
+
     def scan(self, path: str) -> list[Found]:
         """One directory; in a store, with the zarr documents that the source may hide."""
         ...
@@ -101,6 +105,11 @@ class Lister:
         kept = Kept(origin, listings, is_array=is_array)
         kept.asked_ns = asked_ns
         return kept
+
+    def at_hand(self, origin: str) -> Kept | None:
+        """The listing of a directory, if no request is needed for it; else None."""
+        entries = self._fetcher.at_hand(origin)
+        return None if entries is None else Kept(origin, {"": Listing(self._sifted(origin, entries))})
 
     def _unlisted(self, origin: str) -> tuple[dict[str, Listing], bool]:
         """What can be told of a directory that the source does not list: of an array everything."""

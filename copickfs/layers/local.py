@@ -239,6 +239,12 @@ class LocalLayer(BaseLayer):
         """See `Layer.subscribe`."""
         self._callbacks.append(callback)
 
+    def catch_up(self) -> None:
+        """See `Layer.catch_up`."""
+        watcher = self._watcher
+        if watcher is not None:
+            watcher.catch_up()
+
     def refresh(self) -> None:
         """See `Layer.refresh`."""
         self._announce("")

@@ -26,11 +26,13 @@ class InPlaceFile(LocalFile):
 
     Attributes:
         whole: False.
+        replaces: See `WritableFile`; of no meaning here.
         path: Where it is by now; None if it was removed.
     """
 
     _layer: WritableLocalLayer
     whole = False
+    replaces = True
 
     def __init__(self, layer: WritableLocalLayer, path: str, entry: Entry, descriptor: int) -> None:
         super().__init__(layer, entry, descriptor)

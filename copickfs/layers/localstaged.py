@@ -40,10 +40,12 @@ class StagedFile:
     Attributes:
         entry: See `WritableFile`.
         whole: True.
+        replaces: See `WritableFile`.
         path: Where it will be published; None if it was removed.
     """
 
     whole = True
+    replaces = True
 
     def __init__(
         self,
@@ -251,7 +253,8 @@ class StagedFile:
         if durable:
             os.fsync(descriptor)
         with self._layer.answers(self.path), self._layer.own.publishing(self.path, descriptor):
-            draft.publish(self._place.directory, self._place.name)
+            publish = draft.publish if self.replaces else draft.publish_new
+            publish(self._place.directory, self._place.name)
         entry = self.status()
         with self._versions:
             before, self._base = self._base, self._drafted

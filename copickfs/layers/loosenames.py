@@ -55,7 +55,7 @@ class LooseNames:
         self._save_first = save_first
         self._memory = ListingMemory()
 
-    def found(self, path: str, *, wait: bool, archived: bool = False) -> Found:
+    def found(self, path: str, *, wait: bool, archived: bool = False, is_believed: bool = True) -> Found:
         """What a path is that the source does not list.
 
         Args:
@@ -63,6 +63,7 @@ class LooseNames:
             wait: False: `WouldBlock` instead of asking the source.
             archived: The answer outlives this process. Not for a layer that is written, whose own changes
                 count.
+            is_believed: False: another process's answer only stands in while the source cannot be asked.
 
         Raises:
             NotFound: The source said so.
@@ -79,7 +80,7 @@ class LooseNames:
         if kept is None or not self._is_fresh(kept):
             if not wait:
                 raise WouldBlock(self._name)
-            kept = kept or (self._recalled(path) if archived else None)
+            kept = kept or (self._recalled(path, is_believed=is_believed) if archived else None)
         if kept is None or not self._is_fresh(kept):
             kept = self._asked(path, kept, archived=archived)
         for found in kept.listings[""]:
@@ -111,10 +112,11 @@ class LooseNames:
             return before
         return answer[0]
 
-    def _recalled(self, path: str) -> Kept | None:
+    def _recalled(self, path: str, *, is_believed: bool) -> Kept | None:
         """What an earlier process was told."""
         kept = self._archive.load(_alone(path))
         if kept is not None:
+            kept.is_trusted = kept.is_trusted and is_believed
             self._memory.keep(kept)
         return kept
 

@@ -156,10 +156,13 @@ class MemoryLayer(MemoryTree):
         """See `WritableLayer.sync_directory`: memory is not stable, there is nothing to wait for."""
         self.stat(path)
 
-    def publish(self, path: str, node: Node) -> None:
-        """Put ``node`` in the place of what has the name ``path``."""
+    def publish(self, path: str, node: Node, *, replace: bool = True) -> None:
+        """Put ``node`` in the place of what has the name ``path``; EEXIST unless it may ``replace`` that."""
         with self.lock:
-            self._check_parent(path)
+            if replace:
+                self._check_parent(path)
+            else:
+                self._check_free(path)
             if path in self._nodes:
                 self.unlink(path)
             node.nlink = 1

@@ -109,6 +109,7 @@ class MemoryWritableFile(MemoryFile):
     """
 
     _layer: MemoryLayer
+    replaces = True
 
     def __init__(
         self,
@@ -160,7 +161,7 @@ class MemoryWritableFile(MemoryFile):
         with self._layer.lock:
             if not self.whole or not self._changed or self._path is None:
                 return
-            self._layer.publish(self._path, self._node)
+            self._layer.publish(self._path, self._node, replace=self.replaces)
             self._published = self._before = self._node
             self._changed = False
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import select
+import termios
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -28,8 +30,6 @@ MAX_WATCHES = 65_536
 """Watches one layer takes of the user's limit, which all programs of the user share."""
 
 _ROOT_CHECK_MS = 500
-_SETTLE_MS = 10
-"""A pause after the first event, so that a burst of writes is announced once."""
 
 
 def path_after(path: str, moves: Mapping[str, str]) -> str:
@@ -88,6 +88,8 @@ class Watcher:
         self._saturated = False
         self._closed = False
         self._inotify = inotify_simple.INotify()
+        self._queue = self._inotify.fileno()
+        self._announcing = threading.RLock()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._run, name=f"watch-{name}", daemon=True)
         self._thread.start()
@@ -132,6 +134,30 @@ class Watcher:
     def is_saturated(self) -> bool:
         """True once no more directories can be watched."""
         return self._saturated
+
+    def catch_up(self) -> None:
+        """Announce now, in the caller's thread, what has happened so far and is not announced yet.
+
+        The kernel has put the news of a change into the queue before the call that made the change returns.
+        """
+        if not (self._has_news() or self._is_announcing()):
+            return
+        with self._announcing:
+            if not self._closed:
+                self._announce()
+
+    def _has_news(self) -> bool:
+        waiting_bytes = bytearray(4)
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            fcntl.ioctl(self._queue, termios.FIONREAD, waiting_bytes)
+        return any(waiting_bytes) and not self._closed
+
+    def _is_announcing(self) -> bool:
+        """True if another thread has taken news from the queue, and not told them yet."""
+        free = self._announcing.acquire(blocking=False)
+        if free:
+            self._announcing.release()
+        return not free
 
     def forget(self, path: str) -> None:
         """The layer itself has removed the directory ``path``."""
@@ -191,15 +217,19 @@ class Watcher:
             while not any(descriptor == self._wake for descriptor, _events in poll.poll(_ROOT_CHECK_MS)):
                 if self._identify() != self._identity:
                     self._start_anew()
-                changed = self._changed(self._inotify.read(timeout=0, read_delay=_SETTLE_MS))
-                for path in changed:
-                    try:
-                        self._callback(path)
-                    except Exception:  # noqa: BLE001 -- one bad listener must not silence the others
-                        _log.exception("announcing a change of %r failed", path)
+                with self._announcing:
+                    self._announce()
         finally:
-            self._inotify.close()
+            with self._announcing:
+                self._inotify.close()
             os.close(self._wake)
+
+    def _announce(self) -> None:
+        for path in self._changed(self._inotify.read(timeout=0)):
+            try:
+                self._callback(path)
+            except Exception:  # noqa: BLE001 -- one bad listener must not silence the others
+                _log.exception("announcing a change of %r failed", path)
 
     def _identify(self) -> tuple[int, int] | None:
         try:

@@ -58,9 +58,12 @@ class WritableFile(LayerFile, Protocol):
     Attributes:
         entry: The file as it was opened. The inode number in it is that of the version being written.
         whole: True if it is published whole.
+        replaces: Set to False, a file that is published whole does not take the place of another: `flush`
+            raises EEXIST. A source that cannot do both in one step replaces nevertheless.
     """
 
     whole: bool
+    replaces: bool
 
     def status(self) -> Entry:
         """The file as it is now, written but not yet flushed bytes included. Never waits for a network."""

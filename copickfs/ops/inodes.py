@@ -9,7 +9,7 @@ have one number, made of what tells the file from others alone.
 Stored is, for every inode that the kernel knows, one ``bytes`` object: the parent's number, the count
 of the kernel's references and the name. Bytes and integers are of no interest to the garbage collector.
 
-Used on the event loop; `number_of` and `find` may be called from any thread.
+Used on the event loop; `number_of`, `find` and `inside` may be called from any thread.
 """
 
 from __future__ import annotations
@@ -272,6 +272,17 @@ class InodeTable:
             for number, node in self._nodes.items()
             if node[_NAME_AT:] == name and _HEAD.unpack_from(node)[0] == parent
         ]
+
+    def inside(self, directories: set[int]) -> list[int]:
+        """The inodes that the kernel knows below directories, the upper ones first. Goes through all."""
+        nodes = list(self._nodes.items())
+        found: list[int] = []
+        above = directories
+        while above:
+            above = {number for number, node in nodes if _HEAD.unpack_from(node)[0] in above}
+            above -= directories.union(found)
+            found += above
+        return found
 
     def is_of(self, number: int, identity: bytes, *, linked: bool = False) -> bool:
         """True if the name of an inode that the kernel knows still stands for the same file."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyfuse3
 
 from copickfs import paths
-from copickfs.errors import CopickfsError
+from copickfs.errors import CopickfsError, Stale
 
 if TYPE_CHECKING:
     from copickfs.model import Entry
@@ -83,6 +83,7 @@ class Invalidator:
         self._inodes = inodes
         self._view = view
         self._changed: dict[str, None] = {}
+        self._kept: set[int] = set()
         self._news = threading.Condition()
         self._closed = False
         self._threads = [
@@ -109,23 +110,35 @@ class Invalidator:
 
     def _run(self) -> None:
         while True:
+            path, kept = "", set[int]()
             with self._news:
-                while not self._changed and not self._closed:
+                while not self._changed and not self._kept and not self._closed:
                     self._news.wait()
                 if self._closed:
                     return
-                path = next(iter(self._changed))
-                del self._changed[path]
+                if self._changed:
+                    path = next(iter(self._changed))
+                    del self._changed[path]
+                else:
+                    kept, self._kept = self._kept, kept
             try:
-                self._forget(path) if path else self._forget_all()
+                if kept:
+                    self._forget_inside(kept)
+                elif not path:
+                    self._forget_all()
+                elif (directory := self._forget(path)) is not None:
+                    with self._news:
+                        self._kept.add(directory)
+                        self._news.notify()
             except Exception:  # noqa: BLE001 -- the thread must live on
                 _log.exception("could not make the kernel forget %r", path)
 
-    def _forget(self, path: str) -> None:
+    def _forget(self, path: str) -> int | None:
+        """Let the kernel forget a name, but of a directory that is still there: then its number."""
         directory, name = paths.split(path)
         parent = self._inodes.find(directory)
         if parent is None:
-            return
+            return None
         encoded = name.encode(errors="surrogateescape")
         # The kernel answers ENOENT for what it does not have; that is as good.
         entry = self._entry(path)
@@ -134,13 +147,26 @@ class Invalidator:
         if known := self._inodes.knows(number):
             with contextlib.suppress(OSError):
                 pyfuse3.invalidate_inode(number)
-        if not known or entry is None or not entry.is_dir:
+        kept = known and entry is not None and entry.is_dir
+        if not kept:
             # The name of a directory that is still there stays: it may be somebody's working directory,
             # which for the kernel would have no name from then on.
             with contextlib.suppress(OSError):
                 pyfuse3.invalidate_entry(parent, encoded)
         with contextlib.suppress(OSError):
             pyfuse3.invalidate_inode(parent, attr_only=True)
+        return number if kept else None
+
+    def _forget_inside(self, directories: set[int]) -> None:
+        """Directories are still there, but perhaps of fewer layers, or of others: so is what is in them.
+
+        Of all that have changed at once at one time: every inode is looked at.
+        """
+        for number in self._inodes.inside(directories):
+            if self._closed:
+                return
+            with contextlib.suppress(KeyError, Stale):
+                self._forget(self._inodes.path(number))
 
     def _entry(self, path: str) -> Entry | None:
         """What the path stands for. Of what is gone only the name is forgotten."""

@@ -184,9 +184,12 @@ class Completion:
                 if now.layer is not found.layer or now.entry.version != found.entry.version:
                     file.discard()
                     return 0
+                file.replaces = False  # another process may have written it in this moment
                 file.sync()
                 copy_xattrs(path, found, place)
                 return 1
+        except FileExistsError:
+            return 0
         finally:
             file.close()
 

@@ -189,15 +189,16 @@ class Membership:
         if not directory and path not in self._known:
             return
         with self._lock:
-            self.news += 1
-            self.changes += 1
             if len(self._known) > _MAX_SEARCHED:
                 self._known = {"": self._root}
-                return
-            inside = path + "/"
-            for known in list(self._known):
-                if known == path or known.startswith(inside):
-                    del self._known[known]
+            else:
+                inside = path + "/"
+                for known in list(self._known):
+                    if known == path or known.startswith(inside):
+                        del self._known[known]
+            # Counted last: whoever takes these numbers before has its answer checked once more.
+            self.news += 1
+            self.changes += 1
 
     def forget(self, path: str) -> bool:
         """Forget what is known of ``path`` and below; True if there was anything to forget."""
@@ -211,15 +212,17 @@ class Membership:
         return self.marks.possible and self.marks.hides(layer, path, ask)
 
     def _directory(self, path: str) -> _Directory:
-        known = self._known
-        directory = known.get(path)
+        directory = self._known.get(path)
         now_s = time.monotonic()
         if now_s > self.marks.until_s:
             self.marks.expire()
         if directory is None or directory.expires_s < now_s:
-            if len(known) >= _MAX_DIRECTORIES:
-                known = self._known = {"": self._root}
-            directory = known[path] = _Directory(_Progress(), now_s + LISTED_TTL_S)
+            # Not while others forget: one that is added then would stay, and what it is found out from,
+            # the directory above, may be what is just about to be forgotten.
+            with self._lock:
+                if len(self._known) >= _MAX_DIRECTORIES:
+                    self._known = {"": self._root}
+                directory = self._known[path] = _Directory(_Progress(), now_s + LISTED_TTL_S)
         return directory
 
     def _find_out(self, path: str, directory: _Directory, ask: Speed) -> Iterator[Layer]:

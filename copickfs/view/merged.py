@@ -144,6 +144,14 @@ class View:
                 return space
         return None
 
+    def catch_up(self) -> None:
+        """See by now what other programs of this machine have done so far.
+
+        Otherwise it is seen a moment later, when the layers announce it by themselves.
+        """
+        for layer in self.layers:
+            layer.catch_up()
+
     @property
     def news(self) -> int:
         """How many changes the layers have announced; never blocks."""

@@ -60,6 +60,15 @@ class OpenFile:
     def __repr__(self) -> str:
         return f"<OpenFile {self._path!r}>"
 
+    @property
+    def replaces(self) -> bool:
+        """See `WritableFile`."""
+        return self._file.replaces
+
+    @replaces.setter
+    def replaces(self, replaces: bool) -> None:
+        self._file.replaces = replaces
+
     def flush(self) -> None:
         """See `WritableFile.flush`."""
         self._publish(self._file.flush)
@@ -97,13 +106,14 @@ class OpenFile:
             self._stores.add_opened(store, self)
 
     def _publish(self, flush: Callable[[], None]) -> None:
-        if self._store is None:
+        """Alone at this path: a copy of what a layer below has must not be published over this version."""
+        path = self._path
+        alone = () if path is None else (path,)
+        together = () if self._store is None else (gate_of(self._store),)
+        with self._locks.hold(alone, together):
             flush()
-        else:
-            with self._locks.hold((), (gate_of(self._store),)):
-                flush()
-        if self._path is not None:
-            finish, self._finish = self._finish, None
-            if finish is not None:
-                finish(self._place(self._path))
-            self._wrote(self._path)
+            if path is not None and self._finish is not None:
+                finish, self._finish = self._finish, None
+                finish(self._place(path))
+        if path is not None:
+            self._wrote(path)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from copickfs.model import Entry, Space
     from copickfs.view.merged import View
 
-__all__ = ["RENAME_EXCHANGE", "RENAME_NOREPLACE", "Writer"]
+__all__ = ["RENAME_EXCHANGE", "RENAME_NOREPLACE", "Writer", "is_prompt"]
 
 
 class Writer:
@@ -68,7 +68,7 @@ class Writer:
         small_store_bytes: int = 64 << 20,
     ) -> None:
         self.view = view
-        self.prompt = all(map(_is_prompt, view.layers))
+        self.prompt = all(map(is_prompt, view.layers))
         self._default = default
         self._background = Background()
         self.whiteouts = Whiteouts(view.membership.marks, self._background)
@@ -91,24 +91,35 @@ class Writer:
         """Room for new files; None where that is not known without asking a network."""
         return None if self._default is None else self._default.space()
 
-    def create(self, path: str, mode: int, owner: Owner) -> tuple[WritableFile, Layer]:
-        """Make a file and open it. Raises `FileExistsError` if the merged tree has the name."""
+    def create(
+        self, path: str, mode: int, owner: Owner, *, whole: bool = False
+    ) -> tuple[WritableFile, Layer]:
+        """Make a file and open it. Raises `FileExistsError` if the merged tree has the name.
+
+        It is published whole if `paths.is_published_whole` says so, or ``whole`` does.
+        """
+        whole = whole or paths.is_published_whole(path)
         with self._locks.changing(path):
             place = self._new(path)
-            file = place.layer.create(place.path, mode, owner, whole=paths.is_published_whole(path))
+            file = place.layer.create(place.path, mode, owner, whole=whole)
             if not file.whole:
                 self.changed(path, directory=False)
             return self._opened(file, path), place.member
 
-    def open(self, path: str, *, truncate: bool = False) -> tuple[WritableFile, Layer]:
-        """Open an existing file for reading and writing; with ``truncate`` it is empty at first."""
-        whole = paths.is_published_whole(path)
+    def open(self, path: str, *, truncate: bool = False, whole: bool = False) -> tuple[WritableFile, Layer]:
+        """Open an existing file for reading and writing; with ``truncate`` it is empty at first.
+
+        It is published whole as by `create`; where ``whole`` asks for it, also if it has several hard links,
+        of which the others keep the version before.
+        """
+        asked, whole = whole, whole or paths.is_published_whole(path)
         with self._locks.changing(path):
             found = self.view.lookup(path)
             if found.entry.is_dir:
                 raise IsADirectory(path)
             layer = self.places.target(path, found)
-            if whole and not is_of(found.layer, layer):
+            is_linked = asked and found.entry.nlink > 1 and stat.S_ISREG(found.entry.mode)
+            if is_linked or (whole and not is_of(found.layer, layer)):
                 place = self.places.prepare(path, layer)
                 file = begin_version(path, found, place, empty=truncate)
 
@@ -159,15 +170,29 @@ class Writer:
                 place.layer.unlink(place.path)
             self.changed(path, directory=False)
 
-    def rmdir(self, path: str) -> None:
-        """Remove a directory that shows nothing. The root stays (EBUSY)."""
+    def remove(self, path: str) -> None:
+        """Remove anything, a directory with all that it shows; where the layer can, in one step."""
+        found = self.view.lookup(path)
+        if not found.entry.is_dir:
+            self.unlink(path)
+            return
+        layer = self.places.target(path, found)
+        if layer.prompt or self.places.member(path, layer) is None:
+            self.rmdir(path, full=True)
+            return
+        for entry in self.view.listing(path).entries:
+            self.remove(paths.join(path, entry.name))
+        self.rmdir(path)
+
+    def rmdir(self, path: str, *, full: bool = False) -> None:
+        """Remove a directory that shows nothing, or with ``full`` any. The root stays (EBUSY)."""
         with self._locks.changing(path):
             found = self.view.lookup(path)
             if not found.entry.is_dir:
                 raise NotADirectory(path)
             if not path:
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-            if self.view.listing(path).entries:
+            if not full and self.view.listing(path).entries:
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
             layer = self.places.target(path, found)
             own = self.places.member(path, layer)
@@ -175,7 +200,8 @@ class Writer:
             # Whoever looks from now on finds no lower layer; then the marks in it can go.
             self.changed(path, directory=True)
             if own is not None and own.path == place.path:
-                self.whiteouts.remove_directory(layer, place.path)
+                take = self.whiteouts.discard if full else self.whiteouts.remove_directory
+                take(layer, place.path)
             elif own is not None:
                 self.discard_partial(path, layer)
             self.changed(path, directory=True)
@@ -226,6 +252,12 @@ class Writer:
         """
         self.view.lookup(path)
         return self._completion.complete_below(path, self.places.written)
+
+    def take(self, path: str) -> None:
+        """Have what is at ``path`` in the layer in which it would be changed; a store as a partial copy."""
+        with self._locks.changing(path):
+            self._own(path)
+            self._completion.touch(path)
 
     def close(self) -> None:
         """End what is done in the background; the next mount goes on with it. Idempotent."""
@@ -302,7 +334,8 @@ class Writer:
         return OpenFile(file, path, self._locks, self._stores, self._touch, finish)
 
 
-def _is_prompt(layer: Layer) -> bool:
+def is_prompt(layer: Layer) -> bool:
+    """True if the layer is on a local disk."""
     return bool(getattr(layer, "prompt", False) or getattr(layer, "on_local_disk", False))
 
 

@@ -158,6 +158,27 @@ def test_a_file_that_is_published_whole_replaces_what_came_in_between(layer: Wri
     assert get(layer, PICKS) == b"mine"
 
 
+def test_a_file_that_may_not_replace_leaves_what_came_in_between(
+    layer: WritableLayer, backend: WritableBackend
+) -> None:
+    file = layer.create(PICKS, 0o644, ME, whole=True)
+    file.replaces = False
+    file.write(0, OLD)
+    put(layer, PICKS, b"in between")
+    if backend.kind is None:
+        with fails(errno.EEXIST):
+            file.flush()
+        assert get(layer, PICKS) == b"in between"
+    file.discard()
+    file.close()
+    file = layer.create("Picks/other.json", 0o644, ME, whole=True)
+    file.replaces = False
+    file.write(0, OLD)
+    file.sync()
+    file.close()
+    assert get(layer, "Picks/other.json") == OLD
+
+
 def test_nothing_is_published_of_a_new_file_that_was_never_flushed(layer: WritableLayer) -> None:
     for discarded in (False, True):
         file = layer.create(PICKS, 0o644, ME, whole=True)

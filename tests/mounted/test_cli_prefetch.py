@@ -201,8 +201,8 @@ def test_a_server_that_sends_no_parts(far: FarProject, mount: Mounter, copickfs:
 def test_an_object_store(far: FarProject, mount: Mounter, copickfs: Run, tmp_path: Path) -> None:
     config = json.loads(far.config.read_text())
     with ObjectStore() as store:
-        for path, layer in files_shown(far, f"{RUN}/").items():
-            store.client().put(str(far.local / layer / path), f"{store.url}/{path}")
+        shown = files_shown(far, f"{RUN}/")
+        store.fill({path: (far.local / layer / path).read_bytes() for path, layer in shown.items()})
         config["layers"] = ["lab"]
         config["layer_configs"] = {
             "lab": config["layer_configs"]["lab"] | {"root": store.url, "fs_args": store.fs_args}

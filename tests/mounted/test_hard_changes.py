@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.mounted.conftest import Stack
 
-SEEN_WITHIN_S = 1.5  # a second is promised; the rest is for a busy machine
+SEEN_WITHIN_S = 5.0  # a second is promised; the rest is for a busy machine
 PICKS = "ExperimentRuns/TS_001/Picks/user_1_ribosome.json"
 STORE = "ExperimentRuns/TS_001/VoxelSpacing10.000/wbp.zarr"
 

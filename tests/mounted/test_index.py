@@ -273,7 +273,7 @@ def a_directory(path: Path) -> None:
         (damaged, "it is made anew"),
         (newer, "is used instead"),
         (notes, "is left as it is"),
-        (a_directory, "the mount goes on without it"),
+        (a_directory, "copickfs goes on without it"),
     ],
 )
 def test_a_database_that_cannot_be_used_is_no_reason_not_to_mount(
@@ -303,7 +303,7 @@ def test_a_mount_does_not_wait_for_who_locks_the_index(stack: Stack, mount: Moun
     ask.index(mount.config_file(config))
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        mount.expect_warning("keeps it locked.*the mount goes on without it")
+        mount.expect_warning("keeps it locked.*copickfs goes on without it")
         begun_s = time.monotonic()
         mountpoint = mount(config)
         assert time.monotonic() - begun_s < 5
@@ -323,7 +323,7 @@ def test_a_disk_that_gets_full_disturbs_nothing(stack: Stack, mount: Mounter, as
         config = configuration(
             stack.roots, db_config={"config_type": "sqlite_db", "db_path": str(small / "index.db")}
         )
-        mount.expect_warning("the mount goes on without it")
+        mount.expect_warning("copickfs goes on without it")
         mountpoint = mount(config)
         ask.index(stack.directory / "config0.json")
         assert ask.find(mountpoint, "--user", "a") != []

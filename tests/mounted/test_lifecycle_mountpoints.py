@@ -90,7 +90,7 @@ def test_a_symbolic_link_is_followed(demo: Demo, mount: Mounter, tmp_path: Path)
 
 
 def test_odd_names(demo: Demo, mount: Mounter, tmp_path: Path) -> None:
-    for name in ("with space", "tab\there", "back\\slash", "ünïcödé [1]", "new\nline", "#,=:"):
+    for name in ("with space, tab\there, back\\slash", "ünïcödé [1], new\nline, #,=:"):
         point = mount(demo.config, mountpoint=tmp_path / name)
         assert os.listdir(point / "ExperimentRuns")
         assert mount.status(point)["state"] == "serving"

@@ -13,7 +13,7 @@ import pytest
 
 from tests.mounted.test_lifecycle import make_stale, wait_for_end
 from tests.mounted.test_lifecycle_mountpoints import refused
-from tests.sandbox import mounted_below, state_of, wait_until
+from tests.sandbox import mounted_below, processes_marked, state_of, wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import Mounter
@@ -89,14 +89,20 @@ def test_a_dead_daemon(demo: Demo, mount: Mounter, copickfs: Run) -> None:
         assert mounted_below(point) == []
 
 
-def test_a_daemon_that_does_not_end_is_named(demo: Demo, mount: Mounter, copickfs: Run) -> None:
+def test_a_daemon_that_does_not_end_is_named(
+    demo: Demo, mount: Mounter, copickfs: Run, sandbox: Sandbox
+) -> None:
     point = mount(demo.config)
     pid = mount.pid(point)
+    # Who asked the mount and had no answer in time is not waited for; it would wait, and hold the mount.
+    wait_until(lambda: processes_marked(sandbox.marker) == [pid], 60, "the end of all but the daemon")
     os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: state_of(pid) == "T")
-    refused(copickfs("umount", "--timeout", "0.5", point, timeout=30), point, f"kill -9 {pid}")
-    assert mounted_below(point) == []
-    os.kill(pid, signal.SIGCONT)
+    try:
+        wait_until(lambda: state_of(pid) == "T")
+        refused(copickfs("umount", "--timeout", "0.5", point, timeout=30), point, f"kill -9 {pid}")
+        assert mounted_below(point) == []
+    finally:
+        os.kill(pid, signal.SIGCONT)
     wait_for_end(pid)
 
 

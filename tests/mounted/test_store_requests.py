@@ -148,3 +148,32 @@ def test_a_second_daemon_reads_what_the_first_has_fetched(
         assert np.array_equal(read_whole(second), voxels)
         assert [request for request in asked(requests) if request.startswith("GET")] == []
     assert mount.status(second)["cache"]["disk_hits"] == 27 + 2
+
+
+def test_of_a_shard_only_the_blocks_travel_that_are_read(
+    store: ObjectStore, mount: Mounter, tmp_path: Path
+) -> None:
+    array = f"{RUN}/VoxelSpacing10.000/sharded.zarr/0"
+    shard = os.urandom(24 << 20)
+    document = b'{"zarr_format": 3, "node_type": "array"}'
+    store.fill({f"{array}/zarr.json": document, f"{array}/c/0/0/0": shard})
+    config = cached(store, tmp_path, ttl=600)
+    ranges = ((len(shard) - 1_028, len(shard)), (10 << 20, (10 << 20) + 65_536))  # its index, then a chunk
+
+    def read(point: Path) -> None:
+        with (point / array / "c" / "0" / "0" / "0").open("rb", buffering=0) as file:
+            for start, stop in ranges:
+                assert os.pread(file.fileno(), stop - start, start) == shard[start:stop]
+
+    with store.recorded() as requests:
+        point = mount(config)
+        requests.clear()
+        read(point)
+        contents = [request for request in asked(requests).elements() if request.startswith("GET ")]
+        assert contents == [f"GET {array}/c/0/0/0"] * len(ranges)
+        wait_until(lambda: stored(mount, point) == len(ranges), what="both blocks on the disk")
+        mount.umount(point)
+        point = mount(config)
+        requests.clear()
+        read(point)
+        assert not [request for request in asked(requests) if request.startswith("GET ")]

@@ -225,6 +225,26 @@ def test_every_kind_of_change_is_announced(tmp_path: Path, connect: Callable[...
     news.wait_for("S")
 
 
+def test_changes_so_far_are_announced_when_one_catches_up(
+    tmp_path: Path, connect: Callable[..., LocalLayer]
+) -> None:
+    layer = connect(tmp_path, watch=True)
+    heard: list[str] = []
+
+    def listen(path: str) -> None:
+        time.sleep(0.001)  # the watcher's own thread has taken the news, and has not told them yet
+        heard.append(path)
+
+    layer.subscribe(listen)
+    layer.scan("")
+    for number in range(40):
+        (tmp_path / f"{number}").mkdir()
+        layer.catch_up()
+        assert f"{number}" in heard
+    layer.close()
+    layer.catch_up()
+
+
 def test_a_moved_directory_is_not_taken_for_the_one_at_its_old_path(
     tmp_path: Path, connect: Callable[..., LocalLayer]
 ) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from copickfs import LayerManager, MemoryLayer
+from copickfs import MemoryLayer
 from copickfs.config import parse
 from copickfs.errors import ConfigError, NotFound
 from copickfs.layers.kinds import BuildContext
 from copickfs.layers.local import LocalLayer
+from copickfs.layers.manager import LayerManager
 from copickfs.virtual.control import copick_config_of
 
 if TYPE_CHECKING:

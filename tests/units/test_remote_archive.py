@@ -258,6 +258,25 @@ def test_a_listing_from_the_future_is_old(
         assert layer.stat(CHUNK_PATH).size_bytes == len(CHUNK)
 
 
+def test_single_names_of_a_server_that_lists_nothing_stand_in_for_it_and_no_more(
+    site: WebServer, database: Database
+) -> None:
+    site.listing = ""
+    with opened(site, database, immutable=True) as layer:
+        assert layer.stat("dir/small.json").size_bytes == len(SMALL)
+        with pytest.raises(NotFound):
+            layer.stat("dir/later")
+    (site.root / "dir/later").write_bytes(b"later")  # or another key lets it be seen
+    with opened(site, database, immutable=True, offline=True) as layer:
+        assert layer.stat("dir/small.json").size_bytes == len(SMALL)
+        with pytest.raises(NotFound):
+            layer.stat("dir/later")
+        with pytest.raises(Unavailable):
+            layer.stat("dir/never")
+    with opened(site, database, immutable=True) as layer:
+        assert layer.stat("dir/later").size_bytes == 5
+
+
 def test_a_server_may_list_later_what_it_did_not(site: WebServer, database: Database) -> None:
     site.listing = ""
     with opened(site, database, immutable=True) as layer, pytest.raises(PermissionError):

@@ -32,6 +32,9 @@ class Shelf:
         self.denied: set[str] = set()
         self.hides_dots = False
 
+    def at_hand(self, path: str) -> None:
+        """Every listing is a request."""
+
     def hides(self, name: str) -> bool:
         return self.hides_dots and name.startswith(".")
 

@@ -310,8 +310,10 @@ def test_a_configuration_that_is_refused_is_told_at_once(
         assert "s3://bucket/r" in text
 
 
-def test_a_server_that_is_not_there_is_an_outage_that_says_why() -> None:
-    with unconnected(free_port()) as layer, pytest.raises(Transient, match="Connection refused"):
+def test_a_server_that_is_not_there_is_an_outage_that_says_which_and_why() -> None:
+    port = free_port()
+    told = rf"^layer lab: s3://bucket/r at http://127\.0\.0\.1:{port}: .*Connection refused"
+    with unconnected(port) as layer, pytest.raises(Transient, match=told):
         layer.connect()
 
 

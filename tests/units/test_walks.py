@@ -73,7 +73,10 @@ def follow(indices: Iterable[Index], shape: Index) -> Outcome:
     return Outcome(useful / len(guessed) if guessed else 1.0, covered / reads, len(guessed) - useful)
 
 
-SHAPES = [(20, 20, 20), (5, 5, 5), (3, 4, 5), (12, 3, 3), (1, 20, 20), (2, 20, 7), (20, 1, 20)]
+SHAPES = [
+    pytest.param((20, 20, 20), marks=pytest.mark.soak),
+    (9, 9, 9), (5, 5, 5), (3, 4, 5), (12, 3, 3), (1, 20, 20), (2, 20, 7), (20, 1, 20),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["forward", "backward"])
@@ -92,7 +95,7 @@ def test_a_walk_through_a_whole_array_is_gone_ahead_of(shape: Index, along: int,
 def test_walks_of_all_shapes_on_the_whole() -> None:
     covered = chunks = 0.0
     for shape in itertools.product([2, 4, 9], repeat=3):
-        for along, readers in itertools.product(range(3), (1, 2, 8)):
+        for along, readers in itertools.product(range(3), (2, 8)):
             outcome = follow(jumbled(grid(*shape, along=along), readers), shape)
             assert outcome.hit_rate == 1
             covered += outcome.coverage * len(grid(*shape))
@@ -142,7 +145,7 @@ def test_planes_one_after_the_other_with_others_left_out() -> None:
 STRIDES = [(2, 2, 2), (1, 3, 3), (1, 2, 2), (3, 1, 3), (1, 1, 2), (2, 3, 1)]
 
 
-@pytest.mark.parametrize("shape", [(20, 20, 20), (10, 10, 10), (6, 5, 5)], ids=str)
+@pytest.mark.parametrize("shape", [(20, 20, 20), (6, 5, 5)], ids=str)
 def test_who_takes_some_here_and_there_is_not_gone_ahead_of(shape: Index) -> None:
     chance = random.Random(3)
     wasted = reads = 0
@@ -153,7 +156,7 @@ def test_who_takes_some_here_and_there_is_not_gone_ahead_of(shape: Index) -> Non
         outcome = follow(strided, shape)
         assert outcome.wasted <= len(strided) / 2
         wasted, reads = wasted + outcome.wasted, reads + len(strided)
-    everywhere = [chance.choice(grid(*shape)) for _ in range(500)]
+    everywhere = chance.choices(grid(*shape), k=500)
     assert follow(everywhere, shape).wasted <= 5
     assert wasted / reads < 0.1
 

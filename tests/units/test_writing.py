@@ -99,6 +99,20 @@ def test_what_is_published_whole_appears_at_flush(stack: Stack, path: str) -> No
     file.close()
 
 
+@pytest.mark.parametrize("path", ["R/text", "R/sub/new"])
+def test_any_file_is_published_whole_where_that_is_asked_for(stack: Stack, path: str) -> None:
+    before = stack.tree("R")
+    if path in before:
+        file, _layer = stack.writer.open(path, truncate=True, whole=True)
+    else:
+        file, _layer = stack.writer.create(path, 0o644, OWNER, whole=True)
+    file.write(0, b"whole")
+    assert stack.tree("R") == before
+    file.flush()
+    assert stack.tree("R") == {**before, path: b"whole"}
+    file.close()
+
+
 def test_a_version_that_is_given_up_changes_nothing(stack: Stack, roots: list[Path]) -> None:
     file, _layer = stack.writer.open("R/t.zarr/0/0/0", truncate=True)
     file.write(0, b"half")

@@ -13,7 +13,16 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeVar
 
-from copickfs.errors import AccessDenied, IsADirectory, NotADirectory, NotFound, Stale, Unreadable
+from copickfs.errors import (
+    AccessDenied,
+    IsADirectory,
+    LayerError,
+    NotADirectory,
+    NotFound,
+    Stale,
+    Transient,
+    Unreadable,
+)
 from copickfs.layers.portal.groups import listing_of
 from copickfs.layers.portal.nodes import File, Folder, Link, Node, Store, Text
 from copickfs.layers.sources import FILE, UNSEEN, Found
@@ -67,11 +76,19 @@ class PortalFetcher:
         """See `Fetcher.hides`."""
         return False
 
+    def at_hand(self, path: str) -> list[Found] | None:
+        """See `Fetcher.at_hand`: what records make."""
+        try:
+            node, _inner = self._at(path)
+        except (LayerError, Transient):
+            return None
+        return self._listed(node) if isinstance(node, Folder) else None
+
     def scan(self, path: str) -> list[Found]:
         """See `Fetcher.scan`."""
         node, inner = self._at(path)
         if isinstance(node, Folder):
-            return [child.found(name) for name, child in node.children.items() if not self._is_gone(child)]
+            return self._listed(node)
         if isinstance(node, Store):
             return self._of_place(node, inner, lambda: self._scanned(node.place + inner))
         raise NotADirectory(path)
@@ -164,6 +181,9 @@ class PortalFetcher:
         if self._is_gone(node):
             raise NotFound(path)
         return node, inner
+
+    def _listed(self, folder: Folder) -> list[Found]:
+        return [child.found(name) for name, child in folder.children.items() if not self._is_gone(child)]
 
     def _is_gone(self, node: Node) -> bool:
         if isinstance(node, File) and node.version in self._unreadable:

@@ -121,7 +121,7 @@ class PortalLayer(FsspecLayer):
         return {"portal": {**self.catalogue.notes(), "withdrawn": self._portal_fetcher.left_out}}
 
     def pickable_objects(self) -> list[dict[str, Any]]:
-        """The objects of a project that names none; see `copickfs.daemon.objects`."""
+        """The objects of a project that names none; see `copickfs.layers.objects`."""
         return objects_of(self.config, self.catalogue)
 
     def described(self, path: str) -> Mapping[str, str]:
@@ -180,7 +180,3 @@ def _open_place(url: str, fs_args: Mapping[str, Any], timeout_s: float, counters
         assert isinstance(source, HttpSource)  # noqa: S101 - what fsspec has for the protocol
         source.root_is_unlisted = True  # the mirror of a bucket lists nothing
     return source
-
-
-def _number_of(text: str) -> int:
-    return xxhash.xxh3_64_intdigest(text.encode(errors="surrogateescape")) | 1

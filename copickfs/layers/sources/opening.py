@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import ConfigError
 from copickfs.layers.sources.faults import is_outage, is_refusal
+from copickfs.layers.sources.forked import is_usable
 from copickfs.layers.sources.store_options import PROTOCOLS as STORE_PROTOCOLS
 from copickfs.layers.sources.store_options import place_of, unknown_argument
 
@@ -47,6 +48,8 @@ def open_source(root_url: str, fs_args: Mapping[str, Any], counters: Counters, t
     """
     if not _is_store(root_url):
         return _fsspec_source(root_url, fs_args, counters, timeout_s)
+    if not is_usable():
+        return _forked_source(root_url, fs_args, counters, timeout_s)
     from copickfs.layers.sources.store import StoreSource
 
     place = place_of(root_url, fs_args, timeout_s)
@@ -55,6 +58,21 @@ def open_source(root_url: str, fs_args: Mapping[str, Any], counters: Counters, t
         return _fsspec_source(root_url, fs_args, counters, timeout_s)
 
     return StoreSource(place, counters, _OF_SILENCE * timeout_s, lenient)
+
+
+def _forked_source(root_url: str, fs_args: Mapping[str, Any], counters: Counters, timeout_s: float) -> Source:
+    """An object store in a forked process, by fsspec's own package for it.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        return _fsspec_source(root_url, fs_args, counters, timeout_s)
+    except ImportError as error:
+        raise ConfigError(
+            f"in a forked process {_protocol(root_url)}:// needs a package that is not installed ({error}); "
+            "install it, or start processes by multiprocessing's 'spawn' or 'forkserver'"
+        ) from None
 
 
 def refused_argument(error: TypeError | ValueError) -> ConfigError:

@@ -9,6 +9,7 @@ import obstore
 
 from copickfs.errors import NotFound, Unavailable
 from copickfs.layers.sources import FILE, Counters, Found
+from copickfs.layers.sources.forked import note_use
 from copickfs.layers.sources.store_answers import OddKey, answer, failed
 from copickfs.layers.sources.store_options import is_library_fault
 from copickfs.layers.sources.writing import DIRECTORY_MARK
@@ -34,6 +35,7 @@ class StoreClient:
     """
 
     def __init__(self, place: Place, counters: Counters, silence_s: float) -> None:
+        note_use()
         self.page_keys = place.page_keys
         self._root = place.root
         self._store = place.make(silence_s)

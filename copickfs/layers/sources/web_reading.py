@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import Stale, Unavailable
 from copickfs.layers.sources import FILE, Found, RangesIgnored
+from copickfs.layers.sources.forked import is_usable, note_use
 from copickfs.layers.sources.store_answers import failed, said_of
 from copickfs.layers.sources.store_options import QUICK_RETRIES, is_library_fault
 from copickfs.layers.sources.web_answers import GONE, check, check_same
@@ -52,6 +53,7 @@ class WebReader:
     def __init__(self, base_url: str, headers: Mapping[str, str], timeout_s: float) -> None:
         from obstore.store import HTTPStore
 
+        note_use()
         self._store = HTTPStore.from_url(
             base_url,
             client_options={
@@ -105,7 +107,12 @@ class WebReader:
 
 def is_fit_for(url: str, options: Mapping[str, Any], session: Mapping[str, Any]) -> bool:
     """True if obstore can ask for ``url`` as aiohttp would: without options of that, and without a proxy."""
-    return not options and not session and not urllib.request.getproxies().get(url.partition(":")[0])
+    return (
+        is_usable()
+        and not options
+        and not session
+        and not urllib.request.getproxies().get(url.partition(":")[0])
+    )
 
 
 def _answer(error: Exception, path: str) -> Exception:

@@ -1,4 +1,4 @@
-"""The pickable objects of a mount whose configuration names none."""
+"""The pickable objects of a project whose configuration names none."""
 
 from __future__ import annotations
 

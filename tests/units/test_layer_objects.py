@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from copickfs import MemoryLayer
 from copickfs.config.project import ObjectConfig
-from copickfs.daemon.objects import objects_told
 from copickfs.errors import Unavailable
+from copickfs.layers.objects import objects_told
 from copickfs.layers.portal.objects import objects_from
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The index of one mount, as far as the daemon's life is concerned. Never a reason not to mount."""
+"""The index of one stack, as far as the stack's life is concerned. Never a reason not to serve the tree."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import IndexUnavailable
 from copickfs.index import BUSY_S, OPEN_BUSY_S
-from copickfs.indexing import Catalog, key_of, open_index
+from copickfs.indexing.catalog import Catalog
 from copickfs.indexing.keeper import Keeper
+from copickfs.indexing.place import key_of, open_index
 from copickfs.indexing.runner import Runner
 
 if TYPE_CHECKING:
@@ -27,47 +28,48 @@ FIRST_S = 10.0
 """How long after the start a run is made that is due: many a mount does not live so long."""
 
 
-class IndexOfMount:
+class KeptIndex:
     """Opens the index, keeps it, and lets go of it, in this order.
 
     Args:
         config: The configuration.
-        config_file: Its path.
+        config_file: Its path; None where there is no file, and so no whole runs in another process.
         offline: Whole runs reach for nothing on a network either.
 
     Attributes:
         database: Where it is; None if it cannot be used.
+        catalog: What is asked; None before `attach`.
         keeper: Keeps it; None before `attach`, and if it cannot be used.
     """
 
-    def __init__(self, config: Any, config_file: str, *, offline: bool = False) -> None:
+    def __init__(self, config: Any, config_file: str | None, *, offline: bool = False) -> None:
         self._config = config
         self._offline = offline
         self._config_file = config_file
         self._fault = ""
+        self.catalog: Catalog | None = None
         self.keeper: Keeper | None = None
         self.database: Database | None = None
         try:
             self.database = open_index(config, busy_s=OPEN_BUSY_S)
         except IndexUnavailable as error:
             self._fault = str(error)
-            _log.warning("the index cannot be used: %s; the mount goes on without it", error)
+            _log.warning("the index cannot be used: %s; copickfs goes on without it", error)
 
     def attach(self, view: View, manager: LayerManager, served: Callable[[], int]) -> None:
         """The tree whose index it is, and what tells how many requests for it have been answered."""
-        catalog = Catalog(view, self.database, key_of(manager))
+        catalog = self.catalog = Catalog(view, self.database, key_of(manager))
         if manager.db_layer is not None:
             manager.db_layer.attach(catalog)
         if self.database is None:
             return
         interval_s = self._interval_s()
         first_s = FIRST_S if interval_s is None else min(FIRST_S, interval_s)
-        self.keeper = Keeper(
-            catalog, Runner(self._config_file, offline=self._offline), interval_s, first_s, served
-        )
+        runner = Runner(self._config_file or "", offline=self._offline)
+        self.keeper = Keeper(catalog, runner, interval_s, first_s, served)
 
     def start(self) -> None:
-        """Begin to keep it: the mount answers, and nobody waits for the index any more."""
+        """Begin to keep it: the tree is served, and nobody waits for the index any more."""
         if self.database is not None:
             self.database.busy_s = BUSY_S
         if self.keeper is not None:
@@ -94,6 +96,8 @@ class IndexOfMount:
 
     def _interval_s(self) -> float | None:
         config = self._config.db_config
+        if self._config_file is None:
+            return None
         if config is None:
             return INTERVAL_S
         return float(config.index_interval) if config.auto_index else None

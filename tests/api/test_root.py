@@ -1,0 +1,128 @@
+"""What a merged root does beside the specification: saving configurations, deleting, arrays by others."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import zarr
+
+import copickfs
+from copickfs.errors import NotFound
+from tests.projects import labels, points, volume
+
+if TYPE_CHECKING:
+    from copickfs.api import CopickRootMultilayer
+    from tests.projects import Project
+
+RUN, SIZE = "TS_001", 10.0
+
+
+def test_a_saved_configuration_keeps_its_variables(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_ROOT", str(project.path("lab")))
+    project.configure(lab={"root": "${LAB_ROOT}"})
+    root = copickfs.from_file(project.file)
+    root.user_id = "bob"
+    root.new_object("vault", is_particle=True)
+    saved = project.directory / "saved.json"
+    root.save_config(saved)
+    assert json.loads(saved.read_text())["layer_configs"]["lab"]["root"] == "${LAB_ROOT}"
+    again = copickfs.from_file(saved)
+    assert again.user_id == "bob"
+    assert again.get_object("vault").label == 4
+    made = copickfs.CopickRootMultilayer(copickfs.CopickConfigMultilayer(**root.config.model_dump()))
+    made.save_config(saved)
+    assert copickfs.from_file(saved).get_run("TS_002") is not None
+
+
+def test_deleting_hides_what_lower_layers_have(root: CopickRootMultilayer, project: Project) -> None:
+    run = root.get_run(RUN)
+    run.picks[0].delete()
+    assert [picks.session_id for picks in run.picks] == ["2"]
+    assert [picks.session_id for picks in root.get_run(RUN).query_picks()] == ["2"]
+    run.delete_segmentations(name="membrane")
+    run.delete_meshes()
+    run.delete_filaments()
+    tomogram = run.get_voxel_spacing(SIZE).tomograms[0]
+    tomogram.delete()
+    assert run.get_voxel_spacing(SIZE).query_tomograms() == []
+    with pytest.raises(NotFound):
+        tomogram.numpy()
+    run.delete_voxel_spacings(SIZE)
+    assert (run.query_voxelspacings(), run.query_meshes(), run.query_filaments()) == ([], [], [])
+    assert len(run.query_segmentations()) == 3
+    root.delete_run(RUN)
+    assert [each.name for each in root.query()] == ["TS_002", "TS_900"]
+    anew = root.create_run(RUN)
+    assert (anew.picks, anew.segmentations, anew.voxel_spacings) == ([], [], [])
+    assert project.copick("lab").get_run(RUN) is not None
+    root.refresh()
+    with pytest.raises(ValueError, match="already exists"):
+        root.new_run(RUN)
+
+
+def test_a_smaller_array_over_a_larger_one_shows_no_old_chunk(root: CopickRootMultilayer) -> None:
+    segmentation = root.get_run(RUN).get_segmentations(name="membrane")[0]
+    segmentation.from_numpy(labels(1)[:2, :2, :2])
+    np.testing.assert_array_equal(segmentation.numpy(), labels(1)[:2, :2, :2])
+
+
+def test_arrays_that_others_have_written_are_read_as_zarr_reads_them(project: Project) -> None:
+    store = project.path("mine", f"ExperimentRuns/{RUN}/VoxelSpacing10.000/dots.zarr")
+    group = zarr.open_group(zarr.DirectoryStore(str(store)), mode="w")
+    group.create_dataset("0", data=volume(4), chunks=(4, 4, 4))
+    assert (store / "0/0.0.0").exists()
+    metadata = json.loads((store / "0/.zarray").read_text())
+    metadata.pop("dimension_separator", None)
+    (store / "0/.zarray").write_text(json.dumps(metadata))
+    (dots,) = copickfs.from_file(project.file).get_run(RUN).get_voxel_spacing(SIZE).get_tomograms("dots")
+    np.testing.assert_array_equal(dots.numpy(), volume(4))
+    np.testing.assert_array_equal(
+        dots.numpy("0", slice(3, 9), slice(1, 5), slice(2, 7)), volume(4)[2:7, 1:5, 3:9]
+    )
+    with pytest.raises(KeyError, match="has no array '7'"):
+        dots.numpy("7")
+
+
+def test_a_store_is_a_mapping_as_zarrs_own_are(root: CopickRootMultilayer) -> None:
+    tomogram = root.get_run(RUN).get_voxel_spacing(SIZE).new_tomogram("new")
+    store = tomogram.zarr()
+    assert list(store) == []
+    store["a/b"] = b"12"
+    store["c"] = np.arange(3, dtype="u1")
+    assert sorted(store.keys()) == ["a/b", "c"]
+    assert (len(store), store["a/b"], "a/b" in store, "a" in store) == (2, b"12", True, False)
+    assert store.listdir() == ["a", "c"]
+    assert (store.getsize("a"), store.getsize("c"), store.getsize("x")) == (2, 3, 0)
+    assert store["c"] == b"\x00\x01\x02"
+    del store["c"]
+    store.rename("a", "d")
+    assert store["d/b"] == b"12"
+    for missing in ("c", "a/b", "d", "d/b/c"):
+        with pytest.raises(KeyError):
+            store[missing]
+    store.rmdir("d")
+    store.rmdir("d")
+    assert list(store) == []
+    store.clear()
+    assert store == tomogram.zarr()
+
+
+def test_picks_with_further_parts_in_their_names_are_one(
+    root: CopickRootMultilayer, project: Project
+) -> None:
+    """copick lists them twice."""
+    more = project.path("mine", f"ExperimentRuns/{RUN}/Picks/alice_1_ribosome_old.json")
+    more.write_text("{}")
+    assert len(root.get_run(RUN).query_picks()) == 2
+
+
+def test_a_root_is_a_context(project: Project) -> None:
+    with copickfs.from_file(project.file) as root:
+        stack = root.tree.stack
+        root.get_run(RUN).new_picks("ribosome", "3").from_numpy(points(1, 1))
+        assert root.flush(1.0)
+    assert stack.closed
+    assert repr(root) == "<CopickRootMultilayer of <LayerManager mine > lab>>"
