@@ -64,6 +64,7 @@ def test_a_stored_catalogue_needs_no_portal(
 ) -> None:
     config = mount.config_file(portals.configuration(portal, tmp_path, ttl=1.0))
     mount.expect_warning("the portal cannot be asked for news .*refused")
+    mount.expect_warning("TS_001.*which its bucket does not have|TS_002.*does not have")  # files of one run
     point = mount(config)
     wanted = runs(point)
     points = picks_in(point, portal).read_bytes()
@@ -89,6 +90,17 @@ def test_a_stored_catalogue_needs_no_portal(
     finally:
         os.close(opened)
         portal.records.remove("Run", extra["id"])
+
+
+def test_a_portal_that_is_asked_again_writes_nowhere_but_to_the_index(
+    portal: LocalPortal, mount: Mounter, tmp_path: Path
+) -> None:
+    """What a start is at was written to its pipe, whose number another file had later: the index."""
+    point = mount(portals.configuration(portal, tmp_path, ttl=0.1))
+    wait_until(lambda: portal.server.counts()["AnnotationFile"] >= 3, what="the third question")
+    assert (tmp_path / "index.db").read_bytes()[:15] == b"SQLite format 3"
+    mount.umount(point)
+    assert (tmp_path / "index.db").read_bytes()[:15] == b"SQLite format 3"
 
 
 def test_without_a_catalogue_it_is_refused_or_comes_later(
