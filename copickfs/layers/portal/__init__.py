@@ -1,6 +1,6 @@
 """Datasets of a CryoET Data Portal as a layer.
 
-* `asking`, `insisting`, `runs`, `fetching`: all that it tells of a dataset, by its own client, in batches
+* `asking`, `insisting`, `runs`, `fetching`: all that the portal tells of a dataset, by its own client
 * `records`: what is kept of that, a record for each run
 * `catalogue`: the records in the index, shared by all processes, and when the portal is asked again
 * `discovery`: from a layer's configuration to its questions, and to the objects that its datasets are of
