@@ -48,22 +48,18 @@ class _Pipe:
         self._lock = threading.Lock()
 
     def stage(self, text: str) -> None:
-        """See `Progress.stage`. From any thread, and of no effect once the mount answers.
-
-        Layers go on to tell what they are at, by then to a number that any other file may have.
-        """
         with self._lock:
-            if self._waiting:
+            if self._waiting:  # else the descriptor is another file's by now
                 self._send(stage=text)
 
     def ready(self) -> bool:
         with self._lock:
-            heard = self._send(ready=True)
             self._waiting = False
+            heard = self._send(ready=True)
             os.close(self._writer)
             os.dup2(0, 2)  # the null device from here on
             os.close(self._messages)
-        return heard
+            return heard
 
     def failed(self, message: str) -> None:
         """The start failed; what libfuse and fusermount3 printed about it goes along."""
