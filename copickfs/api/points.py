@@ -24,12 +24,25 @@ class _OfRun(Entity):
     """An object of a run that is one file, and tells who has made it."""
 
     run: Any
+    meta: Any
     pickable_object_name: Any
     user_id: Any
     session_id: Any
 
     def _root(self) -> Any:
         return self.run.root
+
+    def _with_what_is_stored(self, file: Any) -> Any:
+        """What is there already, with all that was set of it: who has read nothing must not empty it."""
+        try:
+            stored = self._load()
+        except trees.ABSENT:
+            return file
+        return stored.model_copy(update={name: getattr(file, name) for name in file.model_fields_set})
+
+    def _load(self) -> Any:
+        """What is stored; each kind has its own."""
+        raise NotImplementedError
 
     def _names(self) -> dict[str, str]:
         return {
@@ -57,10 +70,14 @@ class TreePicks(_OfRun, CopickPicks):
     def store(self) -> None:
         """Store the points; readers see all of the old ones or all of the new ones.
 
+        Points that were neither read nor set stay as they are.
+
         Raises:
             NotWritable: No layer is written that could have them; a ``PermissionError``.
         """
         self._require_writable()
+        if not self.meta.points and "points" not in self.meta.model_fields_set:
+            self.meta = self._with_what_is_stored(self.meta)
         self._store()
         self._changed()
 
@@ -94,10 +111,14 @@ class TreeFilaments(_OfRun, CopickFilaments):
     def store(self) -> None:
         """Store them; readers see all of the old ones or all of the new ones.
 
+        Those that were neither read nor set stay as they are.
+
         Raises:
             NotWritable: No layer is written that could have them; a ``PermissionError``.
         """
         self._require_writable()
+        if not (self._loaded or self.meta.filaments):
+            self.meta = self._with_what_is_stored(self.meta)
         super().store()
         self._changed()
 
@@ -130,6 +151,8 @@ class TreeMesh(_OfRun, CopickMesh):
             NotWritable: No layer is written that could have it; a ``PermissionError``.
         """
         self._require_writable()
+        if self._mesh is None:
+            self.load()
         self._store()
         self._changed()
 

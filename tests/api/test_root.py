@@ -11,6 +11,7 @@ import zarr
 
 import copickfs
 from copickfs.errors import NotFound
+from tests import model
 from tests.projects import labels, points, volume
 
 if TYPE_CHECKING:
@@ -61,6 +62,46 @@ def test_deleting_hides_what_lower_layers_have(root: CopickRootMultilayer, proje
     root.refresh()
     with pytest.raises(ValueError, match="already exists"):
         root.new_run(RUN)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../ExperimentRuns", "TS_001/", ".hidden", "a\0b", "x" * 256]
+)
+def test_what_cannot_be_the_name_of_a_run_is_none(
+    root: CopickRootMultilayer, project: Project, name: str
+) -> None:
+    before = model.hash_tree(project.path("mine"))
+    assert root.get_run(name) is None
+    root.delete_run(name)
+    with pytest.raises(ValueError, match="cannot be the name of a run"):
+        root.create_run(name)
+    assert model.hash_tree(project.path("mine")) == before
+    assert len(root.query()) == 3
+
+
+def test_storing_what_was_never_read_keeps_what_is_there(root: CopickRootMultilayer) -> None:
+    """Else ``store()``, which copies to the layer that is written, would empty it."""
+
+    def contents() -> tuple[int, int, list[list[float]]]:
+        anew = root.get_run(RUN)
+        return (
+            len(anew.picks[0].points),
+            len(anew.filaments[0].filaments),
+            anew.meshes[0].mesh.bounds.tolist(),
+        )
+
+    run, before = root.get_run(RUN), contents()
+    picks, filaments, mesh = run.picks[0], run.filaments[0], run.meshes[0]
+    picks.meta.trust_orientation = False
+    for each in (picks, filaments, mesh):
+        each.store()
+    assert contents() == before
+    assert [next(iter(each)) for each in (picks.source_picks, filaments.source_filaments)] == ["mine"] * 2
+    assert root.get_run(RUN).picks[0].load().trust_orientation is False
+    picks.points, filaments.filaments = [], []
+    picks.store()
+    filaments.store()
+    assert contents()[:2] == (0, 0)
 
 
 def test_a_smaller_array_over_a_larger_one_shows_no_old_chunk(root: CopickRootMultilayer) -> None:
