@@ -14,7 +14,7 @@ from copick.models import (
 )
 
 from copickfs.api import tree as trees
-from copickfs.api.entity import WHOLE, Directory, Pyramid, Volume, forget
+from copickfs.api.entity import WHOLE, Directory, Pyramid, Volume, forget, listed_when_made
 from copickfs.entities import EntityType
 from copickfs.layers import entitypaths
 
@@ -26,6 +26,8 @@ class TreeVoxelSpacing(Directory, CopickVoxelSpacing):
     """A voxel spacing of a run; see ``copick.models.CopickVoxelSpacing``."""
 
     _word = "voxel spacing"
+
+    new_tomogram = listed_when_made(CopickVoxelSpacing.new_tomogram, "_tomograms")
 
     @property
     def path(self) -> str:
@@ -72,6 +74,8 @@ class TreeTomogram(Pyramid, CopickTomogram):
     """A tomogram; see ``copick.models.CopickTomogram``."""
 
     _word = "tomogram"
+
+    new_features = listed_when_made(CopickTomogram.new_features, "_features")
 
     @property
     def path(self) -> str:

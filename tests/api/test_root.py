@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 import copickfs
-from copickfs.errors import NotFound
+from copickfs.errors import NotFound, NotWritable
 from tests import model
 from tests.projects import labels, points, volume
 
@@ -102,6 +102,40 @@ def test_storing_what_was_never_read_keeps_what_is_there(root: CopickRootMultila
     picks.store()
     filaments.store()
     assert contents()[:2] == (0, 0)
+
+
+def test_what_could_not_be_made_is_not_listed(project: Project) -> None:
+    run = copickfs.from_file(project.file, read_only=True).get_run(RUN)
+    spacing = run.get_voxel_spacing(SIZE)
+    for make, listed in (
+        (lambda: run.new_picks("ribosome", "9"), lambda: run.picks),
+        (lambda: run.new_filaments("ribosome", "9"), lambda: run.filaments),
+        (lambda: run.new_mesh("ribosome", "9"), lambda: run.meshes),
+        (lambda: run.new_segmentation(SIZE, "ribosome", "9"), lambda: run.segmentations),
+        (lambda: run.new_voxel_spacing(99.0), lambda: run.voxel_spacings),
+        (lambda: spacing.new_tomogram("new"), lambda: spacing.tomograms),
+        (lambda: spacing.tomograms[0].new_features("new"), lambda: spacing.tomograms[0].features),
+    ):
+        before = len(listed())
+        with pytest.raises(NotWritable, match="no layer of this configuration is written"):
+            make()
+        assert len(listed()) == before
+    for change in (
+        lambda: spacing.tomograms[0].set_region(volume(0)),
+        lambda: run.segmentations[0].from_numpy(labels(0)),
+    ):
+        with pytest.raises(NotWritable, match=r"Cannot store .+ in a read-only source"):
+            change()
+
+
+def test_what_is_deleted_has_no_source(root: CopickRootMultilayer) -> None:
+    run = root.get_run(RUN)
+    picks, segmentation = run.picks[0], run.segmentations[0]
+    assert picks.source_picks
+    assert segmentation.primary_segmentation is not None
+    picks.delete()
+    segmentation.delete()
+    assert (picks.source_picks, segmentation.primary_segmentation) == ({}, None)
 
 
 def test_a_smaller_array_over_a_larger_one_shows_no_old_chunk(root: CopickRootMultilayer) -> None:
