@@ -75,6 +75,7 @@ class Stack:
         index: The index.
         writer: What changes the tree; None if nothing does.
         absent: What `connect` has returned.
+        uses: How often it was asked for, where it is shared.
         closed: It cannot be used any more.
         read_only: Nothing can be written.
     """
@@ -106,6 +107,7 @@ class Stack:
         self._alone: dict[str, View] = {}
         self.writer: Writer | None = None
         self.absent: list[tuple[Layer, Transient]] = []
+        self.uses = 0
         self.closed = False
 
     def __repr__(self) -> str:
@@ -222,6 +224,7 @@ class Shared:
         stack = self._stack
         if stack is None or stack.closed or stack.pid != os.getpid():
             stack = self._stack = _registry.get(self._key, self.config)
+        stack.uses += 1
         return stack
 
     def close(self) -> None:
@@ -280,7 +283,7 @@ def _open(config: MultilayerConfig, config_file: str | None, options: StackOptio
         for layer, error in stack.connect():
             _log.warning("layer %s is out of reach: %s", layer.name, error)
         stack.assemble()
-        stack.attach_index()
+        stack.attach_index(lambda: stack.uses)
         stack.index.start()
     except BaseException:
         stack.close()

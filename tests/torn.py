@@ -193,7 +193,6 @@ def main(arguments: Sequence[str]) -> None:
         half(rest[0])
     elif action.startswith("write-"):
         writers = {"picks": write_picks, "plain": write_plain, "new": write_new, "chunk": write_chunk}
-        say("ready")
         writers[action.removeprefix("write-")](rest[0], int(rest[1]))
     elif action == "read-new":
         say(json.dumps(read_new(rest[1:], int(rest[0]))))

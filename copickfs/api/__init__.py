@@ -4,7 +4,7 @@
 they read and write is the merged tree (`copickfs.view`), by the rules of a mount; ``source_*`` and
 ``primary_*`` tell which layers have an object, as an object of a root of that layer alone.
 
-* `copickfs.api.tree`, `stores`: whole files, directories and zarr stores of a tree
+* `copickfs.api.tree`, `trees`, `stores`: whole files, directories and zarr stores of a tree
 * `copickfs.api.entity`, `volumes`, `segmentations`, `points`, `run`, `root`: copick's classes on any tree
 * `copickfs.api.sources`, `proxies`, `factory`, `multilayer`: those of the merged tree
 * `copickfs.api.manager`, `specific`: the layers, and what single ones can do besides holding data

@@ -94,6 +94,10 @@ class LayerManager:
         for layer in self.get_data_layers():
             layer._invalidate_all_caches()  # noqa: SLF001
 
+    def close(self) -> None:
+        """Close the layers, for all who share them; whoever uses them again opens them anew."""
+        self.shared.close()
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until all that was written is at its source, at most ``timeout_s`` seconds; True if it is."""
         return all(layer.flush_pending(timeout_s) for layer in self._stack_manager.get_data_layers())

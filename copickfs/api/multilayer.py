@@ -13,11 +13,12 @@ from copickfs.api.factory import ProxyFactory
 from copickfs.api.manager import LayerManager
 from copickfs.api.root import TreeRoot
 from copickfs.api.specific import specific_of
-from copickfs.api.tree import MergedTree
+from copickfs.api.trees import MergedTree
 from copickfs.config import from_string as _config_from_string
 from copickfs.config import load
 from copickfs.config.models import CopickConfigMultilayer
 from copickfs.errors import Unavailable
+from copickfs.indexing import require_one_of
 from copickfs.layers.objects import objects_told
 from copickfs.stack import Shared, StackOptions
 
@@ -133,7 +134,9 @@ class CopickRootMultilayer(TreeRoot):
             UserError: A criterion, a kind or a layer is not known.
             Unavailable: There is no index yet, and a layer is out of reach.
         """
-        answer = self._settled().find_objects(**finding.criteria_in_words(criteria))
+        words = finding.criteria_in_words(criteria)
+        require_one_of(self.config.data_layers, words.get("layer"), "layer")
+        answer = self._settled().find_objects(**words)
         return finding.objects_of(self, answer)
 
     def search(

@@ -14,7 +14,7 @@ from copickfs.api.entity import Classes, forget
 from copickfs.api.points import TreeFilaments, TreeMesh, TreePicks
 from copickfs.api.run import TreeRun
 from copickfs.api.segmentations import TreeObject, TreeSegmentation
-from copickfs.api.tree import LayerTree
+from copickfs.api.trees import LayerTree
 from copickfs.api.volumes import TreeFeatures, TreeTomogram, TreeVoxelSpacing
 from copickfs.entities import RUNS_DIRECTORY
 from copickfs.errors import InvalidName, NotWritable
@@ -118,7 +118,7 @@ class TreeRoot(CopickRoot):
         """
         document = self.config.model_dump(mode="json")
         source = getattr(self.config, "source_file", None)
-        if source is not None:
+        if source is not None and Path(source).is_file():
             document = {**json.loads(Path(source).read_text("utf-8-sig")), **self.config.project()}
         Path(config_path).write_text(json.dumps(document, indent=4, ensure_ascii=False) + "\n", "utf-8")
 

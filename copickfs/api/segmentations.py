@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from copick.models import CopickObject, CopickSegmentation, CopickSegmentationMeta, PickableObject
 from copick.util.segmentation import panoptic_channel_index
 
-from copickfs.api import tree as trees
 from copickfs.api.entity import WHOLE, Pyramid, forget
 from copickfs.layers import entitypaths
 
@@ -105,11 +104,6 @@ class TreeObject(Pyramid, CopickObject):
         """Delete the density map, and forget the object until the root is refreshed."""
         self._delete_data()
         forget(self.root._objects, self)  # noqa: SLF001
-
-    @property
-    def has_map(self) -> bool:
-        """True if there is a density map."""
-        return trees.exists(self.tree, self.path)
 
     def _root(self) -> Any:
         return self.root

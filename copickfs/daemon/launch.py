@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -44,17 +45,21 @@ class _Pipe:
         self._writer = writer
         self._messages = messages
         self._waiting = True
+        self._lock = threading.Lock()
 
     def stage(self, text: str) -> None:
-        self._send(stage=text)
+        with self._lock:
+            if self._waiting:  # else the descriptor is another file's by now
+                self._send(stage=text)
 
     def ready(self) -> bool:
-        heard = self._send(ready=True)
-        os.close(self._writer)
-        os.dup2(0, 2)  # the null device from here on
-        os.close(self._messages)
-        self._waiting = False
-        return heard
+        with self._lock:
+            self._waiting = False
+            heard = self._send(ready=True)
+            os.close(self._writer)
+            os.dup2(0, 2)  # the null device from here on
+            os.close(self._messages)
+            return heard
 
     def failed(self, message: str) -> None:
         """The start failed; what libfuse and fusermount3 printed about it goes along."""

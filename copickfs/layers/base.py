@@ -188,6 +188,10 @@ class Layer(Protocol):
         ...
 
 
+def nobody(_text: str) -> None:
+    """Who is told of progress while nobody waits for it."""
+
+
 class BaseLayer:
     """Default answers for the optional half of `Layer`; kinds override what they can do better.
 
@@ -208,7 +212,7 @@ class BaseLayer:
         self.priority = priority
         self.read_only = read_only
         self.on_unavailable = on_unavailable
-        self.on_progress: Callable[[str], None] = lambda _text: None
+        self.on_progress: Callable[[str], None] = nobody
 
     def connect(self) -> None:
         """Nothing to connect."""

@@ -152,8 +152,8 @@ class Catalogue:
                 listing = kept.listing(directory)
                 if listing is not None and listing.get(name) == listed:
                     kept.patch(path, found)
-            # What is in the archive has to be a little older.
-            kept.asked_ns = kept.asked_ns + 1 if kept.asked_ns else time.time_ns()
+                    # Later than what is in the archive, without that which was told seeming any younger.
+                    kept.asked_ns = kept.asked_ns + 1 if kept.asked_ns else time.time_ns()
             self._archive.save(kept)
         return found
 
@@ -315,6 +315,7 @@ class Catalogue:
 
     def _at_hand(self, directory: str, *, wait: bool) -> Kept | None:
         """A listing that takes no request; what was learned of its files before is in the archive."""
+        upheavals = self._upheavals
         kept = self._lister.at_hand(directory)
         if kept is None:
             return None
@@ -325,6 +326,8 @@ class Catalogue:
             if recalled is not None and self._is_fresh(recalled):
                 return recalled
         with self._loads() as start:
+            with self._lock:
+                kept.is_trusted = upheavals == self._upheavals
             self._compare(self._keep(kept, start), kept)
         return kept
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from copickfs.errors import ConfigError, Transient
-from copickfs.layers.base import BaseLayer
+from copickfs.layers.base import BaseLayer, nobody
 from copickfs.layers.database import SQLiteDBLayer
 from copickfs.layers.kinds import BuildContext, build_layer
 
@@ -117,6 +117,9 @@ class LayerManager:
                     raise
                 _log.info("layer %s is out of reach: %s", name, error)
                 absent.append((layer, error))
+            finally:
+                if isinstance(layer, BaseLayer):
+                    layer.on_progress = nobody
         return absent
 
     def _placed(self, error: ConfigError, name: str) -> ConfigError:

@@ -12,8 +12,8 @@ import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from copickfs import paths
-from copickfs.errors import NotADirectory, NotFound
-from copickfs.layers.base import LISTED_TTL_S
+from copickfs.errors import LayerError, NotADirectory, NotFound, WouldBlock
+from copickfs.layers.base import LISTED_TTL_S, POLLED_TTL_S
 from copickfs.view.membership import Membership
 from copickfs.view.partial import Gone
 from copickfs.view.speeds import NOWAIT, WAIT
@@ -134,7 +134,18 @@ class View:
     def negative_ttl_s(self, path: str) -> float:
         """How long it may be believed that ``path`` does not exist; never blocks."""
         directory = paths.split(path)[0]
-        return min((layer.ttl_s(directory) for layer in self.layers), default=LISTED_TTL_S)
+        ttl_s = min((layer.ttl_s(directory) for layer in self.layers), default=LISTED_TTL_S)
+        # A layer without the directory may be given a whole one at once, and announces no name in it.
+        return min(ttl_s, POLLED_TTL_S) if self._may_be_joined(directory) else ttl_s
+
+    def _may_be_joined(self, directory: str) -> bool:
+        """True if a layer that does not contribute to ``directory`` may come to do so."""
+        if len(self.layers) == 1 or paths.store_of(directory) is not None:
+            return False
+        try:
+            return len(tuple(self.membership.of(directory, NOWAIT))) < len(self.layers)
+        except (LayerError, WouldBlock):
+            return True
 
     def space(self) -> Space | None:
         """Room on the highest layer that is on a local disk; None if there is no such layer."""

@@ -57,7 +57,7 @@ def test_threads(root: CopickRootMultilayer) -> None:
 def test_readers_beside_a_writer_see_whole_picks(root: CopickRootMultilayer, project: Project) -> None:
     run, ending, seen = root.get_run(RUN), threading.Event(), set()
     writer = run.new_picks("ribosome", "loop")
-    writer.from_numpy(points(1, 400))
+    writer.from_numpy(points(1, 200))
     bare = project.path("mine", writer.path)
 
     def read() -> None:
@@ -65,15 +65,15 @@ def test_readers_beside_a_writer_see_whole_picks(root: CopickRootMultilayer, pro
             seen.add(len(root.get_run(RUN).get_picks(session_id="loop")[0].points))
             seen.add(bare.read_bytes()[-1:])
 
-    readers = [threading.Thread(target=read) for _ in range(3)]
+    readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for number in range(30):
-        writer.from_numpy(points(number, 400 + number % 2))
+    for number in range(12):
+        writer.from_numpy(points(number, 200 + number % 2))
     ending.set()
     for reader in readers:
         reader.join()
-    assert seen <= {400, 401, b"}"}
+    assert seen <= {200, 201, b"}"}
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])

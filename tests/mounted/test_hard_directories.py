@@ -31,3 +31,14 @@ def test_what_is_in_a_lower_directory_goes_with_it(stack: Stack) -> None:
     assert os.readlink(f"/proc/self/fd/{inside}") == str(point / "deep"), "it is somebody's directory"
     os.close(inside)
     assert not stack.wrong()
+
+
+def test_what_comes_with_a_lower_directory_is_there_although_it_was_absent(stack: Stack) -> None:
+    put(stack.low / "elsewhere/a")
+    (stack.top / "R").mkdir(parents=True)
+    point = stack.mount()
+    assert not os.path.lexists(point / "R/a")
+    with stack.changing():
+        (stack.low / "elsewhere").rename(stack.low / "R")
+    wait_until(lambda: os.path.lexists(point / "R/a"), what="what the lower directory has")
+    assert not stack.wrong()

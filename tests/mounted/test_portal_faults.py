@@ -62,7 +62,9 @@ def runs(point: Path) -> list[str]:
 def test_a_stored_catalogue_needs_no_portal(
     portal: LocalPortal, mount: Mounter, copickfs: Run, tmp_path: Path
 ) -> None:
-    config = portals.configuration(portal, tmp_path)
+    config = mount.config_file(portals.configuration(portal, tmp_path, ttl=1.0))
+    mount.expect_warning("the portal cannot be asked for news .*refused")
+    mount.expect_warning("TS_001.*which its bucket does not have|TS_002.*does not have")  # files of one run
     point = mount(config)
     wanted = runs(point)
     points = picks_in(point, portal).read_bytes()
@@ -74,17 +76,31 @@ def test_a_stored_catalogue_needs_no_portal(
     array = zarr.open(str(run_in(point, portal) / STORE), "r")["0"]
     tomogram = portal.records.rows("Tomogram", runId=portal.runs[0]["id"])[0]
     assert np.array_equal(array[:], contents.volume(tomogram))
-    mount.expect_warning("the portal cannot be asked for news .*refused")
-    copickfs("refresh", point)
+    wait_until(lambda: "cannot be asked for news" in mount.log(), what="the warning")
     assert runs(point) == wanted
     assert len([line for line in mount.log().splitlines() if "cannot be asked for news" in line]) == 1
+    opened = os.open(run_in(point, portal), os.O_RDONLY)
     extra = portal.records.fill(portal.dataset, 1)[0]
     try:
         portal.server.start()
-        copickfs("refresh", point, check=True)
+        copickfs("index", config, "--full", check=True)
         wait_until(lambda: str(extra["id"]) in runs(point), what="the new run")
+        assert set(wanted) < set(runs(point))
+        assert picks_in(point, portal).read_bytes() == points
     finally:
+        os.close(opened)
         portal.records.remove("Run", extra["id"])
+
+
+def test_a_portal_that_is_asked_again_writes_nowhere_but_to_the_index(
+    portal: LocalPortal, mount: Mounter, tmp_path: Path
+) -> None:
+    """What a start is at was written to its pipe, whose number another file had later: the index."""
+    point = mount(portals.configuration(portal, tmp_path, ttl=0.1))
+    wait_until(lambda: portal.server.counts()["AnnotationFile"] >= 3, what="the third question")
+    assert (tmp_path / "index.db").read_bytes()[:15] == b"SQLite format 3"
+    mount.umount(point)
+    assert (tmp_path / "index.db").read_bytes()[:15] == b"SQLite format 3"
 
 
 def test_without_a_catalogue_it_is_refused_or_comes_later(
@@ -162,12 +178,12 @@ def test_a_bucket_that_is_gone_costs_what_is_in_it_only(
 
 
 def test_what_is_withdrawn_is_left_out_and_counted(
-    portal: LocalPortal, mount: Mounter, copickfs: Run, tmp_path: Path
+    portal: LocalPortal, mount: Mounter, tmp_path: Path
 ) -> None:
     mount.expect_warning(
         "the portal tells of .* which its bucket (does not have|refuses to show): it is left out"
     )
-    point = mount(portals.configuration(portal, tmp_path))
+    point = mount(portals.configuration(portal, tmp_path, ttl=1.0))
     first, second = sorted((run_in(point, portal) / "Picks").iterdir())
     key = portal.records.key(portal.records.row("AnnotationFile", int(first.name.split("_")[1]))["s3Path"])
     portal.files.withheld = (key,)
@@ -179,6 +195,6 @@ def test_what_is_withdrawn_is_left_out_and_counted(
         assert "1" in str(mount.status(point)["layers"])
     finally:
         portal.files.withheld = ()
-    copickfs("refresh", point, check=True)
+    portal.records.change("Run", portal.runs[1]["id"], name="renamed")  # news: the bucket is asked again
     wait_until(first.exists, what="what was withdrawn")
     assert first.read_bytes()

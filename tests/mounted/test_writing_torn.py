@@ -118,10 +118,11 @@ def check(found: list[Found]) -> None:
 def test_readers_in_other_processes(
     project: WritableStack, programs: Programs, writer: str, path: str, reader: str, reads: int
 ) -> None:
-    writing = programs.start(writer, project.point / path, FOR_EVER)
-    assert writing.stdout
-    assert writing.stdout.readline() == "ready\n"
     paths = (project.point / path, project.mine / path)
+    before = paths[1].read_bytes()
+    writing = programs.start(writer, paths[0], FOR_EVER)
+    # What it writes with takes seconds to load.
+    wait_until(lambda: paths[1].read_bytes() != before, 60, "the first version")
     readers = [programs.start(reader, reads // READERS, *paths) for _ in range(READERS)]
     found = [programs.finish(process) for process in readers]
     programs.kill(writing)

@@ -20,6 +20,7 @@ from copickfs.index import open_database
 from copickfs.layers.writable import Owner
 from copickfs.model import ByteRange
 from copickfs.stack import Shared, StackOptions
+from tests.objectstore import ObjectStore
 from tests.overlays import fill
 from tests.webserver import WebServer
 
@@ -168,3 +169,23 @@ def test_a_stack_that_cannot_be_opened_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"layer_configs\.lab\.root"):
         Shared(load(file)).get()
     assert own_threads() == []
+
+
+def test_a_forked_child_reads_an_object_store_by_fsspecs_own_package(tmp_path: Path) -> None:
+    file = configured(tmp_path)
+    with ObjectStore() as store:
+        document = json.loads(file.read_text())
+        document["layer_configs"]["lab"] |= {"root": store.url, "fs_args": store.fs_args}
+        document["cache_config"] = {"root": str(tmp_path / "cache"), "min_free_bytes": 0}
+        file.write_text(json.dumps(document))
+        store.fill({"ExperimentRuns/A/notes.txt": b"lab"})
+        shared = Shared(load(file))
+
+        def work() -> None:
+            opened, _layer = shared.get().view.open("ExperimentRuns/A/notes.txt")
+            assert opened.read(ByteRange(0, 10)) == b"lab"
+            opened.close()
+
+        work()
+        assert in_child(work) == 0
+        shared.close()

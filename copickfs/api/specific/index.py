@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from copickfs.layers import entitypaths
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from copickfs.index import StackState
     from copickfs.indexing import Catalog, Summary
+    from copickfs.layers.database import SQLiteDBLayer
     from copickfs.stack import Shared
 
 
@@ -78,16 +77,49 @@ class IndexFeatures:
 
     def index_run(self, run: Any) -> None:
         """Look at a run now (specification, 8.1)."""
-        self.catalog.changed(entitypaths.run_path(run))
+        self.update_run_index("", run)
 
-    def update_index(self, layer_name: str, path: str) -> None:  # noqa: ARG002 -- all layers are asked
+    def update_index(self, layer_name: str, path: str) -> None:
         """Look at a path of the tree now: it has changed in a layer (specification, 5.3)."""
-        self.catalog.changed(path)
+        self._layer().update_index(layer_name, path)
+
+    def update_object(self, layer_name: str, changed: Any) -> None:
+        """Look at any object of a root of layers now: it has changed in a layer."""
+        self.update_index(layer_name, changed.path)
+
+    def update_run_index(self, layer_name: str, run: Any) -> None:
+        """Look at a run now (specification, 5.3)."""
+        self._layer().update_run_index(layer_name, run)
+
+    def update_voxel_spacing_index(self, layer_name: str, voxel_spacing: Any) -> None:
+        """Look at a voxel spacing now (specification, 5.3)."""
+        self._layer().update_voxel_spacing_index(layer_name, voxel_spacing)
+
+    def update_tomogram_index(self, layer_name: str, tomogram: Any) -> None:
+        """Look at a tomogram now (specification, 5.3)."""
+        self._layer().update_tomogram_index(layer_name, tomogram)
+
+    def update_features_index(self, layer_name: str, features: Any) -> None:
+        """Look at features now (specification, 5.3)."""
+        self._layer().update_features_index(layer_name, features)
+
+    def update_picks_index(self, layer_name: str, picks: Any) -> None:
+        """Look at picks now (specification, 5.3)."""
+        self._layer().update_picks_index(layer_name, picks)
+
+    def update_filaments_index(self, layer_name: str, filaments: Any) -> None:
+        """Look at filaments now (specification, 5.3)."""
+        self._layer().update_filaments_index(layer_name, filaments)
+
+    def update_mesh_index(self, layer_name: str, mesh: Any) -> None:
+        """Look at a mesh now (specification, 5.3)."""
+        self._layer().update_mesh_index(layer_name, mesh)
 
     def update_segmentation_index(self, layer_name: str, segmentation: Any) -> None:
         """Look at a segmentation now (specification, 5.3)."""
-        self.update_index(layer_name, entitypaths.segmentation_path(segmentation))
+        self._layer().update_segmentation_index(layer_name, segmentation)
 
-    def update_object(self, layer_name: str, changed: Any) -> None:
-        """Look at any object of the merged root now."""
-        self.update_index(layer_name, changed.path)
+    def _layer(self) -> SQLiteDBLayer:
+        layer = self._shared.get().manager.db_layer
+        assert layer is not None  # noqa: S101 -- it is configured
+        return layer
