@@ -121,8 +121,9 @@ class TreeTomogram(Pyramid, CopickTomogram):
 
     def delete_features(self) -> None:
         """Delete all its features."""
-        for features in list(self.features):
+        for features in self.query_features():  # also those that others have made meanwhile
             features.delete()
+        self._features = None
 
     def _feature_factory(self) -> tuple[type[Any], type[CopickFeaturesMeta]]:
         return self._root().classes.features, CopickFeaturesMeta

@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 import copickfs
-from copickfs.errors import NotFound, NotWritable
+from copickfs.errors import InvalidName, NotFound, NotWritable
 from tests import model
 from tests.projects import labels, points, volume
 
@@ -183,6 +183,37 @@ def test_a_store_is_a_mapping_as_zarrs_own_are(root: CopickRootMultilayer) -> No
     assert list(store) == []
     store.clear()
     assert store == tomogram.zarr()
+
+
+def test_a_store_takes_what_zarr_gives_it_and_stays_in_its_directory(root: CopickRootMultilayer) -> None:
+    store = root.get_run(RUN).get_voxel_spacing(SIZE).new_tomogram("new").zarr()
+    group = zarr.open_group(store, mode="w")
+    data = np.asfortranarray(np.arange(12.0).reshape(3, 4))
+    group.create_dataset("0", data=data, order="F", compressor=None, chunks=(2, 2))
+    np.testing.assert_array_equal(group["0"][:], data)
+    group.move("0", "moved/00")  # zarr's own way would lose the chunks
+    np.testing.assert_array_equal(zarr.open(store, mode="r")["moved/00"][:], data)
+    assert sorted(store.listdir()) == [".zgroup", "moved"]
+    store["empty"] = np.empty((0, 3))
+    assert store["empty"] == b""
+    with pytest.raises(ValueError, match="cannot be moved into itself"):
+        store.rename("moved", "moved/x")
+    for key in ("../x", "a/../../x", "..", "a\0"):
+        assert key not in store
+        with pytest.raises(KeyError):
+            store[key]
+        for change in (lambda key=key: store.__setitem__(key, b"1"), lambda key=key: store.rmdir(key)):
+            with pytest.raises(InvalidName):
+                change()
+
+
+def test_a_tomogram_is_deleted_with_features_that_came_since(root: CopickRootMultilayer) -> None:
+    tomogram, same = (root.get_run(RUN).get_voxel_spacing(SIZE).tomograms[0] for _ in range(2))
+    assert len(tomogram.features) == 1
+    same.new_features("late")
+    tomogram.delete()
+    assert tomogram.features == []
+    assert same.query_features() == []
 
 
 def test_picks_with_further_parts_in_their_names_are_one(
