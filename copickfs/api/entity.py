@@ -108,7 +108,7 @@ class Directory(Entity):
 
     def ensure(self, create: bool = False) -> bool:
         """True if it is there, afterwards; made if that is asked for."""
-        if trees.exists(self.tree, self.path):
+        if trees.is_directory(self.tree, self.path):
             return True
         if create:
             self.store()

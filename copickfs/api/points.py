@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from copick.models import (
     CopickFilaments,
@@ -14,10 +15,15 @@ from copick.models import (
     CopickPicks,
     CopickPicksFile,
 )
+from pydantic import ValidationError
 
 from copickfs.api import tree as trees
 from copickfs.api.entity import Entity, forget
+from copickfs.errors import LayerError, Unreadable
 from copickfs.layers import entitypaths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class _OfRun(Entity):
@@ -39,6 +45,23 @@ class _OfRun(Entity):
         except trees.ABSENT:
             return file
         return stored.model_copy(update={name: getattr(file, name) for name in file.model_fields_set})
+
+    @contextlib.contextmanager
+    def _read_as(self, kind: str) -> Iterator[None]:
+        """Name the file that is damaged, or another's."""
+        try:
+            yield
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise self._unreadable(kind, f"{where}: {first['msg']}" if where else first["msg"]) from error
+        except LayerError:
+            raise
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise self._unreadable(kind, str(error)) from error
+
+    def _unreadable(self, kind: str, reason: str) -> Unreadable:
+        return Unreadable(f"{self.path!r} cannot be read as {kind}: {reason}")
 
     def _load(self) -> Any:
         """What is stored; each kind has its own."""
@@ -87,7 +110,8 @@ class TreePicks(_OfRun, CopickPicks):
         forget(self.run._picks, self)  # noqa: SLF001
 
     def _load(self) -> CopickPicksFile:
-        return CopickPicksFile(**json.loads(trees.read(self.tree, self.path)))
+        with self._read_as("picks"):
+            return CopickPicksFile.model_validate(json.loads(trees.read(self.tree, self.path)))
 
     def _store(self) -> None:
         self.tree.write(self.path, json.dumps(self.meta.model_dump(), indent=4).encode())
@@ -123,7 +147,8 @@ class TreeFilaments(_OfRun, CopickFilaments):
         self._changed()
 
     def _load(self) -> CopickFilamentsFile:
-        return CopickFilamentsFile(**json.loads(trees.read(self.tree, self.path)))
+        with self._read_as("filaments"):
+            return CopickFilamentsFile.model_validate(json.loads(trees.read(self.tree, self.path)))
 
     def _store(self) -> None:
         self.tree.write(self.path, json.dumps(self.meta.model_dump(), indent=4).encode())
@@ -164,7 +189,9 @@ class TreeMesh(_OfRun, CopickMesh):
     def _load(self) -> Any:
         import trimesh  # imports scipy
 
-        return trimesh.load(io.BytesIO(trees.read(self.tree, self.path)), file_type="glb")
+        data = trees.read(self.tree, self.path)
+        with self._read_as("a mesh"):
+            return trimesh.load(io.BytesIO(data), file_type="glb")
 
     def _store(self) -> None:
         data = io.BytesIO()

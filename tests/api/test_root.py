@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 import copickfs
-from copickfs.errors import InvalidName, NotFound, NotWritable
+from copickfs.errors import InvalidName, NotFound, NotWritable, Unreadable, UserError
 from tests import model
 from tests.projects import labels, points, volume
 
@@ -214,6 +214,32 @@ def test_a_tomogram_is_deleted_with_features_that_came_since(root: CopickRootMul
     tomogram.delete()
     assert tomogram.features == []
     assert same.query_features() == []
+
+
+def test_a_damaged_file_is_named(root: CopickRootMultilayer, project: Project) -> None:
+    run = root.get_run(RUN)
+    for entity, text, reason in (
+        (run.picks[0], "{bad", "double quotes"),
+        (run.picks[0], '{"user_id": "u"}', "pickable_object_name: Field required"),
+        (run.filaments[0], "[]", "valid dictionary"),
+        (run.meshes[0], "junk", "GLB"),
+    ):
+        file = project.path("mine") / entity.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        with pytest.raises(Unreadable, match=rf"'{entity.path}' cannot be read as .*{reason}"):
+            entity.load()
+        with pytest.raises(Unreadable):  # and not emptied
+            root.get_run(RUN).picks[0].store()
+        assert file.read_text() == text
+    (project.path("mine") / "ExperimentRuns" / "notes").write_text("")
+    assert root.get_run("notes") is None
+
+
+def test_what_is_no_name_is_told(root: CopickRootMultilayer) -> None:
+    for criteria in ({"session": 1}, {"user": ["alice", "lab"]}, {"run": 5}):
+        with pytest.raises(UserError, match="is one name or pattern"):
+            root.find_objects(**criteria)
 
 
 def test_picks_with_further_parts_in_their_names_are_one(
