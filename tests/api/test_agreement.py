@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from tests.conftest import Mounter
     from tests.projects import Project
 
-SEEN_WITHIN_S = 2.0  # a second is promised of the mount; the rest is for a busy machine
+SEEN_WITHIN_S = (
+    20.0  # a second is promised of the mount, but for partial copies that others begin: docs/api.md
+)
 SIZE = 10.0
 
 faces = st.sampled_from(["api", "fsspec", "mount"])
