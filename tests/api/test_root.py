@@ -236,6 +236,17 @@ def test_a_damaged_file_is_named(root: CopickRootMultilayer, project: Project) -
     assert root.get_run("notes") is None
 
 
+def test_only_particles_have_density_maps(root: CopickRootMultilayer) -> None:
+    membrane = root.new_object("vesicle", is_particle=False)
+    for write in (
+        lambda: membrane.from_numpy(volume(0), 1.0),
+        lambda: membrane.set_region(volume(0)),
+        membrane.store,
+    ):
+        with pytest.raises(ValueError, match="'vesicle' is not a particle"):
+            write()
+
+
 def test_what_is_no_name_is_told(root: CopickRootMultilayer) -> None:
     for criteria in ({"session": 1}, {"user": ["alice", "lab"]}, {"run": 5}):
         with pytest.raises(UserError, match="is one name or pattern"):
