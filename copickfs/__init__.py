@@ -6,7 +6,7 @@ The public names are imported on first use, so that ``import copickfs`` stays ch
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -36,13 +36,36 @@ _EXPORTS = {
 __all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604 -- the keys are literal strings above
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    try:
-        module = _EXPORTS[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    return getattr(importlib.import_module(module), name)
+if TYPE_CHECKING:  # the same names for type checkers, which do not call `__getattr__`
+    from copickfs.api import CopickFeaturesMultilayer as CopickFeaturesMultilayer
+    from copickfs.api import CopickFilamentsMultilayer as CopickFilamentsMultilayer
+    from copickfs.api import CopickMeshMultilayer as CopickMeshMultilayer
+    from copickfs.api import CopickObjectMultilayer as CopickObjectMultilayer
+    from copickfs.api import CopickPicksMultilayer as CopickPicksMultilayer
+    from copickfs.api import CopickRootMultilayer as CopickRootMultilayer
+    from copickfs.api import CopickRunMultilayer as CopickRunMultilayer
+    from copickfs.api import CopickSegmentationMultilayer as CopickSegmentationMultilayer
+    from copickfs.api import CopickTomogramMultilayer as CopickTomogramMultilayer
+    from copickfs.api import CopickVoxelSpacingMultilayer as CopickVoxelSpacingMultilayer
+    from copickfs.api import LayerManager as LayerManager
+    from copickfs.api import ProxyFactory as ProxyFactory
+    from copickfs.api import from_file as from_file
+    from copickfs.api import from_string as from_string
+    from copickfs.config.models import CopickConfigCache as CopickConfigCache
+    from copickfs.config.models import CopickConfigFS as CopickConfigFS
+    from copickfs.config.models import CopickConfigMultilayer as CopickConfigMultilayer
+    from copickfs.config.models import CopickConfigPortal as CopickConfigPortal
+    from copickfs.config.models import CopickConfigSQLiteDB as CopickConfigSQLiteDB
+    from copickfs.layers.memory import MemoryLayer as MemoryLayer
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first asked for."""
+        try:
+            module = _EXPORTS[name]
+        except KeyError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+        return getattr(importlib.import_module(module), name)
 
 
 def __dir__() -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+import functools
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
 import zarr
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from copickfs.api.tree import Tree
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 WHOLE = slice(None, None)
 _RECORD = b"meta"
@@ -94,6 +97,7 @@ class Entity:
     def _delete_data(self) -> None:
         self._require_writable("delete")
         self.tree.remove(self.path)
+        self._changed()
 
     def _changed(self) -> None:
         """What the object is made of may be another since it was stored."""
@@ -104,7 +108,7 @@ class Directory(Entity):
 
     def ensure(self, create: bool = False) -> bool:
         """True if it is there, afterwards; made if that is asked for."""
-        if trees.exists(self.tree, self.path):
+        if trees.is_directory(self.tree, self.path):
             return True
         if create:
             self.store()
@@ -125,6 +129,34 @@ def forget(children: list[Any] | None, child: Any) -> None:
     """Take a deleted object out of its parent's list, if that was ever made."""
     if children is not None and child in children:
         children.remove(child)
+
+
+def listed_when_made(make: F, children: str) -> F:
+    """A ``new_...`` of copick's, which lists the new object and then makes it, and after a failure keeps it.
+
+    Args:
+        make: The method.
+        children: The attribute with the list.
+
+    Returns:
+        A method that raises if the object is not there afterwards, and then does not list it.
+    """
+
+    @functools.wraps(make)
+    def new(self: Any, *args: Any, **kwargs: Any) -> Any:
+        known = getattr(self, children)
+        count = -1 if known is None else len(known)
+        try:
+            made = make(self, *args, **kwargs)
+            if not trees.exists(made.tree, made.path):
+                made._require_writable()  # noqa: SLF001 -- of the same family
+        except BaseException:
+            if len(getattr(self, children) or ()) != count:
+                setattr(self, children, None)  # asked for anew
+            raise
+        return made
+
+    return cast("F", new)
 
 
 class Volume(Entity):
@@ -157,7 +189,8 @@ class Volume(Entity):
         self._changed()
 
     def set_region(self, *args: Any, **kwargs: Any) -> None:
-        """Write a region of one level; see copick's class."""
+        """Write a region of one level; see copick's class. Raises `NotWritable`."""
+        self._require_writable()
         super().set_region(*args, **kwargs)  # type: ignore[misc] # copick's, which comes after this one
         self._changed()
 
@@ -196,6 +229,7 @@ class Pyramid(Volume):
     """A zarr store that is written whole."""
 
     def from_numpy(self, *args: Any, **kwargs: Any) -> None:
-        """Write an array, and its coarser levels; see copick's class."""
+        """Write an array, and its coarser levels; see copick's class. Raises `NotWritable`."""
+        self._require_writable()
         super().from_numpy(*args, **kwargs)  # type: ignore[misc] # copick's, which comes after this one
         self._changed()

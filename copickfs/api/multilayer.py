@@ -17,6 +17,7 @@ from copickfs.api.trees import MergedTree
 from copickfs.config import from_string as _config_from_string
 from copickfs.config import load
 from copickfs.config.models import CopickConfigMultilayer
+from copickfs.errors import Unavailable
 from copickfs.indexing import require_one_of
 from copickfs.layers.objects import objects_told
 from copickfs.stack import Shared, StackOptions
@@ -131,6 +132,7 @@ class CopickRootMultilayer(TreeRoot):
 
         Raises:
             UserError: A criterion, a kind or a layer is not known.
+            Unavailable: There is no index yet, and a layer is out of reach.
         """
         words = finding.criteria_in_words(criteria)
         require_one_of(self.config.data_layers, words.get("layer"), "layer")
@@ -149,6 +151,7 @@ class CopickRootMultilayer(TreeRoot):
 
         Raises:
             UserError: A kind is not known.
+            Unavailable: As for `find_objects`.
         """
         return finding.objects_of(self, self._settled().search(query, object_types, limit))
 
@@ -188,7 +191,16 @@ class CopickRootMultilayer(TreeRoot):
         stack = self.tree.stack
         if stack.index.keeper is not None:
             stack.index.keeper.settle(_SETTLE_S)
+        stack.catalog.after_walk = _require_whole
         return stack.catalog
+
+
+def _require_whole(summary: Summary) -> None:
+    """Without an index, what could not be asked just now must not look as if it were not there."""
+    if not summary.is_whole:
+        directory, reason = summary.skipped[0]
+        more = f", and {len(summary.skipped) - 1} more" if len(summary.skipped) > 1 else ""
+        raise Unavailable(f"no index was made yet, and {directory!r} cannot be looked at{more}: {reason}")
 
 
 def _may_tell(config: CopickConfigMultilayer) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from copick.models import (
     CopickFilaments,
@@ -14,22 +15,57 @@ from copick.models import (
     CopickPicks,
     CopickPicksFile,
 )
+from pydantic import ValidationError
 
 from copickfs.api import tree as trees
 from copickfs.api.entity import Entity, forget
+from copickfs.errors import LayerError, Unreadable
 from copickfs.layers import entitypaths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class _OfRun(Entity):
     """An object of a run that is one file, and tells who has made it."""
 
     run: Any
+    meta: Any
     pickable_object_name: Any
     user_id: Any
     session_id: Any
 
     def _root(self) -> Any:
         return self.run.root
+
+    def _with_what_is_stored(self, file: Any) -> Any:
+        """What is there already, with all that was set of it: who has read nothing must not empty it."""
+        try:
+            stored = self._load()
+        except trees.ABSENT:
+            return file
+        return stored.model_copy(update={name: getattr(file, name) for name in file.model_fields_set})
+
+    @contextlib.contextmanager
+    def _read_as(self, kind: str) -> Iterator[None]:
+        """Name the file that is damaged, or another's."""
+        try:
+            yield
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise self._unreadable(kind, f"{where}: {first['msg']}" if where else first["msg"]) from error
+        except LayerError:
+            raise
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise self._unreadable(kind, str(error)) from error
+
+    def _unreadable(self, kind: str, reason: str) -> Unreadable:
+        return Unreadable(f"{self.path!r} cannot be read as {kind}: {reason}")
+
+    def _load(self) -> Any:
+        """What is stored; each kind has its own."""
+        raise NotImplementedError
 
     def _names(self) -> dict[str, str]:
         return {
@@ -57,10 +93,14 @@ class TreePicks(_OfRun, CopickPicks):
     def store(self) -> None:
         """Store the points; readers see all of the old ones or all of the new ones.
 
+        Points that were neither read nor set stay as they are.
+
         Raises:
             NotWritable: No layer is written that could have them; a ``PermissionError``.
         """
         self._require_writable()
+        if not self.meta.points and "points" not in self.meta.model_fields_set:
+            self.meta = self._with_what_is_stored(self.meta)
         self._store()
         self._changed()
 
@@ -70,7 +110,8 @@ class TreePicks(_OfRun, CopickPicks):
         forget(self.run._picks, self)  # noqa: SLF001
 
     def _load(self) -> CopickPicksFile:
-        return CopickPicksFile(**json.loads(trees.read(self.tree, self.path)))
+        with self._read_as("picks"):
+            return CopickPicksFile.model_validate(json.loads(trees.read(self.tree, self.path)))
 
     def _store(self) -> None:
         self.tree.write(self.path, json.dumps(self.meta.model_dump(), indent=4).encode())
@@ -94,15 +135,20 @@ class TreeFilaments(_OfRun, CopickFilaments):
     def store(self) -> None:
         """Store them; readers see all of the old ones or all of the new ones.
 
+        Those that were neither read nor set stay as they are.
+
         Raises:
             NotWritable: No layer is written that could have them; a ``PermissionError``.
         """
         self._require_writable()
+        if not (self._loaded or self.meta.filaments):
+            self.meta = self._with_what_is_stored(self.meta)
         super().store()
         self._changed()
 
     def _load(self) -> CopickFilamentsFile:
-        return CopickFilamentsFile(**json.loads(trees.read(self.tree, self.path)))
+        with self._read_as("filaments"):
+            return CopickFilamentsFile.model_validate(json.loads(trees.read(self.tree, self.path)))
 
     def _store(self) -> None:
         self.tree.write(self.path, json.dumps(self.meta.model_dump(), indent=4).encode())
@@ -130,6 +176,8 @@ class TreeMesh(_OfRun, CopickMesh):
             NotWritable: No layer is written that could have it; a ``PermissionError``.
         """
         self._require_writable()
+        if self._mesh is None:
+            self.load()
         self._store()
         self._changed()
 
@@ -141,7 +189,9 @@ class TreeMesh(_OfRun, CopickMesh):
     def _load(self) -> Any:
         import trimesh  # imports scipy
 
-        return trimesh.load(io.BytesIO(trees.read(self.tree, self.path)), file_type="glb")
+        data = trees.read(self.tree, self.path)
+        with self._read_as("a mesh"):
+            return trimesh.load(io.BytesIO(data), file_type="glb")
 
     def _store(self) -> None:
         data = io.BytesIO()

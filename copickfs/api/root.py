@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from copick.models import CopickRoot, CopickRunMeta, PickableObject
 
+from copickfs import paths
 from copickfs.api import tree as trees
 from copickfs.api.entity import Classes, forget
 from copickfs.api.points import TreeFilaments, TreeMesh, TreePicks
@@ -16,7 +17,7 @@ from copickfs.api.segmentations import TreeObject, TreeSegmentation
 from copickfs.api.trees import LayerTree
 from copickfs.api.volumes import TreeFeatures, TreeTomogram, TreeVoxelSpacing
 from copickfs.entities import RUNS_DIRECTORY
-from copickfs.errors import NotWritable
+from copickfs.errors import InvalidName, NotWritable
 
 if TYPE_CHECKING:
     import os
@@ -60,6 +61,8 @@ class TreeRoot(CopickRoot):
         for known in self._runs or ():
             if known.name == name:
                 return known
+        if not _can_be_run(name):  # "..", for one, is a directory, but above all runs
+            return None
         run = self.classes.run(self, CopickRunMeta(name=name, **kwargs))
         return run if run.ensure() else None
 
@@ -75,7 +78,7 @@ class TreeRoot(CopickRoot):
             ValueError: There is one of this name, or it is no name.
             NotWritable: No layer is written; a ``PermissionError``.
         """
-        if not name or "/" in name or name.startswith("."):
+        if not _can_be_run(name):
             raise ValueError(f"{name!r} cannot be the name of a run")
         run = self.get_run(name)
         if run is not None:
@@ -181,3 +184,11 @@ class LayerRoot(TreeRoot):
         self.layer.refresh()
         self.tree.view.membership.announce("")
         self._invalidate_all_caches()
+
+
+def _can_be_run(name: str) -> bool:
+    """True if a run can have this name: it is one component of a path, and not hidden."""
+    try:
+        return paths.normalise(name) == name != "" and "/" not in name and not name.startswith(".")
+    except InvalidName:
+        return False

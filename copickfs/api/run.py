@@ -15,7 +15,7 @@ from copick.models import (
 )
 
 from copickfs.api import tree as trees
-from copickfs.api.entity import Directory, forget
+from copickfs.api.entity import Directory, forget, listed_when_made
 from copickfs.entities import EntityType
 from copickfs.layers import entitypaths
 
@@ -31,6 +31,12 @@ class TreeRun(Directory, CopickRun):
     """A run; see ``copick.models.CopickRun``."""
 
     _word = "run"
+
+    new_voxel_spacing = listed_when_made(CopickRun.new_voxel_spacing, "_voxel_spacings")
+    new_picks = listed_when_made(CopickRun.new_picks, "_picks")
+    new_filaments = listed_when_made(CopickRun.new_filaments, "_filaments")
+    new_mesh = listed_when_made(CopickRun.new_mesh, "_meshes")
+    new_segmentation = listed_when_made(CopickRun.new_segmentation, "_segmentations")
 
     @property
     def path(self) -> str:

@@ -100,6 +100,11 @@ class TreeObject(Pyramid, CopickObject):
         """A region of the density map as an array ``(z, y, x)``; None if the object is no particle."""
         return self._region(zarr_group, lambda _array: (z, y, x)) if self.is_particle else None
 
+    def _require_writable(self, verb: str = "store") -> None:
+        if verb == "store" and not self.is_particle:  # copick would write to nowhere
+            raise ValueError(f"{self.name!r} is not a particle; only particles have density maps")
+        super()._require_writable(verb)
+
     def delete(self) -> None:
         """Delete the density map, and forget the object until the root is refreshed."""
         self._delete_data()

@@ -10,12 +10,13 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from numcodecs.compat import ensure_contiguous_ndarray
 from zarr.errors import ReadOnlyError
 from zarr.storage import Store
 
 from copickfs import paths
 from copickfs.api import tree as trees
-from copickfs.errors import IsADirectory, NotFound, NotWritable
+from copickfs.errors import InvalidName, IsADirectory, NotFound, NotWritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _THREADS = 16
 """Chunks of a remote layer that are read at a time for one region."""
 
-_MISSING = (*trees.ABSENT, IsADirectory)
+_MISSING = (*trees.ABSENT, IsADirectory, InvalidName)
 
 
 class TreeStore(Store):
@@ -66,7 +67,7 @@ class TreeStore(Store):
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._require_writable()
-        data = memoryview(value).cast("B")
+        data = memoryview(ensure_contiguous_ndarray(value).view("u1"))
         try:
             self._tree.write(self._path(key), data)
         except NotWritable as error:
@@ -84,7 +85,7 @@ class TreeStore(Store):
     def __contains__(self, key: object) -> bool:
         try:
             return not self._tree.view.lookup(self._path(str(key))).entry.is_dir
-        except trees.ABSENT:
+        except _MISSING:
             return False
 
     def __iter__(self) -> Iterator[str]:
@@ -121,6 +122,24 @@ class TreeStore(Store):
         except trees.ABSENT:
             pass
 
+    def rename(self, src_path: str, dst_path: str) -> None:
+        """Give a value, or all in a directory, other keys; the old ones go when the new ones are there.
+
+        Without this method zarr removes each value before it stores it, under a key that it garbles.
+        """
+        self._require_writable()
+        source, target = src_path.strip("/"), dst_path.strip("/")
+        if source == target:
+            return
+        if not source or target.startswith(f"{source}/"):
+            raise ValueError(f"{src_path!r} cannot be moved into itself")
+        keys = [source] if source in self else list(self._walk(source))
+        for key in keys:
+            self[target + key[len(source) :]] = self[key]
+        for key in keys:
+            del self[key]
+        self.rmdir(source)
+
     def getsize(self, path: str = "") -> int:
         """The length of a value, or of all values directly in a directory."""
         full = self._path(path)
@@ -151,8 +170,7 @@ class TreeStore(Store):
                 yield key
 
     def _path(self, key: str) -> str:
-        key = key.strip("/")
-        return f"{self.root}/{key}" if key else self.root
+        return paths.join(self.root, key) if (key := paths.normalise(key)) else self.root
 
     def _require_writable(self) -> None:
         if self.read_only:

@@ -86,6 +86,14 @@ def exists(tree: Tree, path: str) -> bool:
     return True
 
 
+def is_directory(tree: Tree, path: str) -> bool:
+    """True if a directory is at ``path``."""
+    try:
+        return tree.view.lookup(path).entry.is_dir
+    except ABSENT:
+        return False
+
+
 def read(tree: Tree, path: str) -> bytes:
     """The contents of a file.
 

@@ -58,8 +58,8 @@ class MergedTree:
 
     def write(self, path: str, data: bytes | memoryview) -> None:
         """See `Tree.write`."""
-        self.make_directory(paths.split(path)[0])
         writer = self._writer(path)
+        self.make_directory(paths.split(path)[0])
         with self._explained(path):
             try:
                 file, _layer = writer.open(path, truncate=True, whole=True)
@@ -149,8 +149,8 @@ class LayerTree:
 
     def write(self, path: str, data: bytes | memoryview) -> None:
         """See `Tree.write`."""
-        self.make_directory(paths.split(path)[0])
         layer = self._layer(path)
+        self.make_directory(paths.split(path)[0])
         try:
             file = layer.edit(path, whole=True)
             file.truncate(0)

@@ -14,7 +14,7 @@ from copick.models import (
 )
 
 from copickfs.api import tree as trees
-from copickfs.api.entity import WHOLE, Directory, Pyramid, Volume, forget
+from copickfs.api.entity import WHOLE, Directory, Pyramid, Volume, forget, listed_when_made
 from copickfs.entities import EntityType
 from copickfs.layers import entitypaths
 
@@ -26,6 +26,8 @@ class TreeVoxelSpacing(Directory, CopickVoxelSpacing):
     """A voxel spacing of a run; see ``copick.models.CopickVoxelSpacing``."""
 
     _word = "voxel spacing"
+
+    new_tomogram = listed_when_made(CopickVoxelSpacing.new_tomogram, "_tomograms")
 
     @property
     def path(self) -> str:
@@ -73,6 +75,8 @@ class TreeTomogram(Pyramid, CopickTomogram):
 
     _word = "tomogram"
 
+    new_features = listed_when_made(CopickTomogram.new_features, "_features")
+
     @property
     def path(self) -> str:
         """See `Entity.path`."""
@@ -117,8 +121,9 @@ class TreeTomogram(Pyramid, CopickTomogram):
 
     def delete_features(self) -> None:
         """Delete all its features."""
-        for features in list(self.features):
+        for features in self.query_features():  # also those that others have made meanwhile
             features.delete()
+        self._features = None
 
     def _feature_factory(self) -> tuple[type[Any], type[CopickFeaturesMeta]]:
         return self._root().classes.features, CopickFeaturesMeta

@@ -47,7 +47,7 @@ def origin_of(config: Any, base_directory: Any, chained: Any, protocol: str | No
     if chained is not None:
         config = chained  # the one beside it may come from the environment
         if protocol not in (None, "file", "local"):
-            raise _not_here(f"{protocol}://{chained}")
+            raise _not_here(chained if "://" in chained else f"{protocol}://{chained}")
     if config is None:
         raise ConfigError(
             "copickfs:// needs a configuration: pass config=..., the path of a file or a dictionary; "

@@ -42,6 +42,7 @@ class Catalog:
         table: The entities that are kept; None if none are.
         crawler: Keeps them; None if nobody does.
         before_walk: Called before all layers are gone through: connects them where they are not.
+        after_walk: Called with what that has come to, before it is asked; may raise.
         skipped: What the last answer lacks, which was made without an index: paths, and why.
     """
 
@@ -50,6 +51,7 @@ class Catalog:
         self.database = database
         self.key = key
         self.before_walk: Callable[[], object] = lambda: None
+        self.after_walk: Callable[[Summary], object] = lambda _summary: None
         self.skipped: Sequence[tuple[str, str]] = ()
         self.table = None if database is None else EntityTable(database, key)
         self.crawler = None if self.table is None else Crawler(view, self.table)
@@ -161,5 +163,7 @@ class Catalog:
                 _log.warning("the index cannot be read (%s), so all layers are gone through", error)
         self.before_walk()
         database = in_memory()
-        self.skipped = Crawler(self.view, EntityTable(database, _IN_MEMORY)).crawl().skipped
+        summary = Crawler(self.view, EntityTable(database, _IN_MEMORY)).crawl()
+        self.skipped = summary.skipped
+        self.after_walk(summary)
         return ask(Queries(database, _IN_MEMORY))

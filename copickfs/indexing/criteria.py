@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 _PATTERN = frozenset("*?[")
+_WORDS = frozenset({"run", "object", "user", "session", "name", "layer", "segmentation_type"})
 
 
 def criteria_of(**criteria: Any) -> Criteria:
@@ -27,6 +28,9 @@ def criteria_of(**criteria: Any) -> Criteria:
     for name in criteria:
         if name not in known:
             raise UserError(f"{name!r} is nothing that entities are found by; there are: {', '.join(known)}")
+    for name in _WORDS & criteria.keys():
+        if not isinstance(criteria[name], str | None):
+            raise UserError(f"{name} is one name or pattern, in quotation marks (got {criteria[name]!r})")
     kinds = criteria.pop("type", None)
     if kinds is not None:
         kinds = types_of([kinds] if isinstance(kinds, str) else kinds)

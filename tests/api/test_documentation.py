@@ -65,10 +65,15 @@ def test_users_type_checkers_see_the_annotations(tmp_path: Path) -> None:
         "names: list[str] = [layer.name for layer in root.layer_manager.get_data_layers()]\n"
         "summary: int = root.index_all_layers().runs\n"
         "wrong: str = root.flush(1.0)\n"
+        "import copickfs\n"
+        "copickfs.from_flie\n" + "".join(f"reveal_type(copickfs.{name})\n" for name in copickfs.__all__)
     )
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(user)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "user.py:5: error" in done.stdout, done.stdout + done.stderr
-    assert done.stdout.count("user.py") == 1
+    assert 'has no attribute "from_flie"' in done.stdout
+    assert done.stdout.count(": error:") == 2
+    assert done.stdout.count("Revealed type is") == len(copickfs.__all__)
+    assert 'Revealed type is "Any"' not in done.stdout

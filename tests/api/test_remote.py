@@ -72,6 +72,23 @@ def test_an_outage_is_not_an_absence(project: Project) -> None:
         root.close()
 
 
+def test_finding_without_an_index_tells_of_an_outage(project: Project) -> None:
+    with WebServer(project.path("lab")) as server:
+        root = remote(project, server, db_config=...)
+        assert root.get_run(RUN) is not None
+        server.fault = down
+        for ask in (lambda: root.find_objects(type="meshes"), lambda: root.search("ribosome")):
+            with pytest.raises(
+                Unavailable, match=r"no index was made yet, and '.*' cannot be looked at.*: layer lab"
+            ):
+                ask()
+        server.fault = None
+        wait_until(lambda: root.index_all_layers().is_whole, what="the layer")
+        server.fault = down
+        assert root.find_objects(type="meshes")["meshes"]
+        root.close()
+
+
 def test_a_layer_that_is_out_of_reach_is_told_and_asked_again(
     project: Project, caplog: pytest.LogCaptureFixture
 ) -> None:

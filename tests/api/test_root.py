@@ -10,7 +10,8 @@ import pytest
 import zarr
 
 import copickfs
-from copickfs.errors import NotFound
+from copickfs.errors import InvalidName, NotFound, NotWritable, Unreadable, UserError
+from tests import model
 from tests.projects import labels, points, volume
 
 if TYPE_CHECKING:
@@ -63,6 +64,80 @@ def test_deleting_hides_what_lower_layers_have(root: CopickRootMultilayer, proje
         root.new_run(RUN)
 
 
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../ExperimentRuns", "TS_001/", ".hidden", "a\0b", "x" * 256]
+)
+def test_what_cannot_be_the_name_of_a_run_is_none(
+    root: CopickRootMultilayer, project: Project, name: str
+) -> None:
+    before = model.hash_tree(project.path("mine"))
+    assert root.get_run(name) is None
+    root.delete_run(name)
+    with pytest.raises(ValueError, match="cannot be the name of a run"):
+        root.create_run(name)
+    assert model.hash_tree(project.path("mine")) == before
+    assert len(root.query()) == 3
+
+
+def test_storing_what_was_never_read_keeps_what_is_there(root: CopickRootMultilayer) -> None:
+    """Else ``store()``, which copies to the layer that is written, would empty it."""
+
+    def contents() -> tuple[int, int, list[list[float]]]:
+        anew = root.get_run(RUN)
+        return (
+            len(anew.picks[0].points),
+            len(anew.filaments[0].filaments),
+            anew.meshes[0].mesh.bounds.tolist(),
+        )
+
+    run, before = root.get_run(RUN), contents()
+    picks, filaments, mesh = run.picks[0], run.filaments[0], run.meshes[0]
+    picks.meta.trust_orientation = False
+    for each in (picks, filaments, mesh):
+        each.store()
+    assert contents() == before
+    assert [next(iter(each)) for each in (picks.source_picks, filaments.source_filaments)] == ["mine"] * 2
+    assert root.get_run(RUN).picks[0].load().trust_orientation is False
+    picks.points, filaments.filaments = [], []
+    picks.store()
+    filaments.store()
+    assert contents()[:2] == (0, 0)
+
+
+def test_what_could_not_be_made_is_not_listed(project: Project) -> None:
+    run = copickfs.from_file(project.file, read_only=True).get_run(RUN)
+    spacing = run.get_voxel_spacing(SIZE)
+    for make, listed in (
+        (lambda: run.new_picks("ribosome", "9"), lambda: run.picks),
+        (lambda: run.new_filaments("ribosome", "9"), lambda: run.filaments),
+        (lambda: run.new_mesh("ribosome", "9"), lambda: run.meshes),
+        (lambda: run.new_segmentation(SIZE, "ribosome", "9"), lambda: run.segmentations),
+        (lambda: run.new_voxel_spacing(99.0), lambda: run.voxel_spacings),
+        (lambda: spacing.new_tomogram("new"), lambda: spacing.tomograms),
+        (lambda: spacing.tomograms[0].new_features("new"), lambda: spacing.tomograms[0].features),
+    ):
+        before = len(listed())
+        with pytest.raises(NotWritable, match="no layer of this configuration is written"):
+            make()
+        assert len(listed()) == before
+    for change in (
+        lambda: spacing.tomograms[0].set_region(volume(0)),
+        lambda: run.segmentations[0].from_numpy(labels(0)),
+    ):
+        with pytest.raises(NotWritable, match=r"Cannot store .+ in a read-only source"):
+            change()
+
+
+def test_what_is_deleted_has_no_source(root: CopickRootMultilayer) -> None:
+    run = root.get_run(RUN)
+    picks, segmentation = run.picks[0], run.segmentations[0]
+    assert picks.source_picks
+    assert segmentation.primary_segmentation is not None
+    picks.delete()
+    segmentation.delete()
+    assert (picks.source_picks, segmentation.primary_segmentation) == ({}, None)
+
+
 def test_a_smaller_array_over_a_larger_one_shows_no_old_chunk(root: CopickRootMultilayer) -> None:
     segmentation = root.get_run(RUN).get_segmentations(name="membrane")[0]
     segmentation.from_numpy(labels(1)[:2, :2, :2])
@@ -108,6 +183,74 @@ def test_a_store_is_a_mapping_as_zarrs_own_are(root: CopickRootMultilayer) -> No
     assert list(store) == []
     store.clear()
     assert store == tomogram.zarr()
+
+
+def test_a_store_takes_what_zarr_gives_it_and_stays_in_its_directory(root: CopickRootMultilayer) -> None:
+    store = root.get_run(RUN).get_voxel_spacing(SIZE).new_tomogram("new").zarr()
+    group = zarr.open_group(store, mode="w")
+    data = np.asfortranarray(np.arange(12.0).reshape(3, 4))
+    group.create_dataset("0", data=data, order="F", compressor=None, chunks=(2, 2))
+    np.testing.assert_array_equal(group["0"][:], data)
+    group.move("0", "moved/00")  # zarr's own way would lose the chunks
+    np.testing.assert_array_equal(zarr.open(store, mode="r")["moved/00"][:], data)
+    assert sorted(store.listdir()) == [".zgroup", "moved"]
+    store["empty"] = np.empty((0, 3))
+    assert store["empty"] == b""
+    with pytest.raises(ValueError, match="cannot be moved into itself"):
+        store.rename("moved", "moved/x")
+    for key in ("../x", "a/../../x", "..", "a\0"):
+        assert key not in store
+        with pytest.raises(KeyError):
+            store[key]
+        for change in (lambda key=key: store.__setitem__(key, b"1"), lambda key=key: store.rmdir(key)):
+            with pytest.raises(InvalidName):
+                change()
+
+
+def test_a_tomogram_is_deleted_with_features_that_came_since(root: CopickRootMultilayer) -> None:
+    tomogram, same = (root.get_run(RUN).get_voxel_spacing(SIZE).tomograms[0] for _ in range(2))
+    assert len(tomogram.features) == 1
+    same.new_features("late")
+    tomogram.delete()
+    assert tomogram.features == []
+    assert same.query_features() == []
+
+
+def test_a_damaged_file_is_named(root: CopickRootMultilayer, project: Project) -> None:
+    run = root.get_run(RUN)
+    for entity, text, reason in (
+        (run.picks[0], "{bad", "double quotes"),
+        (run.picks[0], '{"user_id": "u"}', "pickable_object_name: Field required"),
+        (run.filaments[0], "[]", "valid dictionary"),
+        (run.meshes[0], "junk", "GLB"),
+    ):
+        file = project.path("mine") / entity.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        with pytest.raises(Unreadable, match=rf"'{entity.path}' cannot be read as .*{reason}"):
+            entity.load()
+        with pytest.raises(Unreadable):  # and not emptied
+            root.get_run(RUN).picks[0].store()
+        assert file.read_text() == text
+    (project.path("mine") / "ExperimentRuns" / "notes").write_text("")
+    assert root.get_run("notes") is None
+
+
+def test_only_particles_have_density_maps(root: CopickRootMultilayer) -> None:
+    membrane = root.new_object("vesicle", is_particle=False)
+    for write in (
+        lambda: membrane.from_numpy(volume(0), 1.0),
+        lambda: membrane.set_region(volume(0)),
+        membrane.store,
+    ):
+        with pytest.raises(ValueError, match="'vesicle' is not a particle"):
+            write()
+
+
+def test_what_is_no_name_is_told(root: CopickRootMultilayer) -> None:
+    for criteria in ({"session": 1}, {"user": ["alice", "lab"]}, {"run": 5}):
+        with pytest.raises(UserError, match="is one name or pattern"):
+            root.find_objects(**criteria)
 
 
 def test_picks_with_further_parts_in_their_names_are_one(
