@@ -72,11 +72,15 @@ class PortalTable:
     Args:
         database: The index.
         portal: What tells this portal from others.
+
+    Attributes:
+        database: As given.
+        portal: As given.
     """
 
     def __init__(self, database: Database, portal: str) -> None:
         self.database = database
-        self._portal = portal
+        self.portal = portal
 
     def selection(self, name: str) -> Selection | None:
         """What is known of a selection; None if the portal was never asked for it."""
@@ -133,7 +137,7 @@ class PortalTable:
             connection.execute(_FAILED, (self._key(name), at_ns, stored(failure)))
 
     def _key(self, name: str) -> str:
-        return f"{self._portal} {name}"
+        return f"{self.portal} {name}"
 
 
 def prune(database: Database, older_than_ns: int) -> int:

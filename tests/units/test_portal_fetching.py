@@ -91,8 +91,12 @@ def test_runs_by_number_are_halved_too(portal: LocalPortal, whole: Answer) -> No
     assert fetch(portal, Question((), runs)).runs == whole.runs
 
 
-def test_every_third_answer_may_fail(portal: LocalPortal, whole: Answer) -> None:
-    portal.server.faults = Faults(every_nth_500=3)
+@pytest.mark.parametrize(("workers", "every"), [(1, 3), (3, 6)])
+def test_answers_may_fail_again_and_again(
+    portal: LocalPortal, whole: Answer, workers: int, every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("copickfs.layers.portal.fetching.WORKERS", workers)
+    portal.server.faults = Faults(every_nth_500=every)
     assert fetch(portal) == whole
 
 

@@ -2,7 +2,7 @@
 
 * `asking`, `insisting`, `runs`, `fetching`: all that the portal tells of a dataset, by its own client
 * `records`: what is kept of that, a record for each run
-* `catalogue`: the records in the index, shared by all processes, and when the portal is asked again
+* `stored`, `catalogue`: the records in the index, shared by all processes, and when the portal is asked again
 * `discovery`: from a layer's configuration to its questions, and to the objects that its datasets are of
 * `naming`, `picks`, `objects`: names, points and objects as copick has them
 * `access`: as whom the bucket is read

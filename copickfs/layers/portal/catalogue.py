@@ -11,28 +11,23 @@ Thread-safe.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
-import os
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import xxhash
-
-from copickfs.errors import IndexUnavailable, Transient, Unavailable
-from copickfs.index.portal import digest_of
+from copickfs.errors import Transient, Unavailable
 from copickfs.layers.portal.fetching import Fetch, age_s
-from copickfs.layers.portal.records import unpacked
+from copickfs.layers.portal.stored import StoredAnswers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from copickfs.index.portal import PortalTable, RunRow
+    from copickfs.index.portal import PortalTable
     from copickfs.layers.portal.asking import PortalClient
     from copickfs.layers.portal.fetching import Question
+    from copickfs.layers.portal.stored import Told
 
 _log = logging.getLogger(__name__)
 
@@ -47,22 +42,6 @@ _SOON_S = 0.2
 _REST_S = 15.0
 _LONGEST_REST_S = 3_600.0
 """For how long the portal is left alone after it did not answer."""
-
-
-class Told(NamedTuple):
-    """One answer of the portal.
-
-    Attributes:
-        fetched_ns: When the portal was asked.
-        digest: Differs when anything in it does.
-        about: What it tells of the datasets.
-        runs: What it tells of each run, by number.
-    """
-
-    fetched_ns: int
-    digest: str
-    about: dict[str, Any]
-    runs: dict[int, RunRow]
 
 
 class PortalCatalogue:
@@ -94,7 +73,7 @@ class PortalCatalogue:
         self._name = name
         self._client = client
         self._questions = list(questions)
-        self._table = table
+        self._answers = StoredAnswers(name, table)
         self._ttl_s = ttl_s
         self._offline = offline
         self._told: dict[Question, Told] = {}
@@ -184,7 +163,7 @@ class PortalCatalogue:
         failures, next_s = 0, 0.0
         while not self._stop.is_set():
             rest_s = _LOOK_S if self.is_complete else _FIRST_LOOK_S
-            self._stop.wait(min(rest_s, max(self._ttl_s, _SOON_S)))
+            self._stop.wait(min(rest_s, max(self._ttl_s, _SOON_S)) if self._ttl_s else rest_s)
             for question in self._questions:
                 if self._stop.is_set():
                     return
@@ -201,18 +180,15 @@ class PortalCatalogue:
     def _look_again(self, question: Question, changed: Callable[[], None]) -> None:
         """Take over what another process was told meanwhile."""
         told = self._told.get(question)
-        if self._table is None:
+        selection = self._answers.state(question)
+        if selection is None or not selection.fetched_ns:
             return
-        with contextlib.suppress(IndexUnavailable):
-            selection = self._table.selection(str(question))
-            if selection is None or not selection.fetched_ns:
-                return
-            if told is not None and selection.fetched_ns <= told.fetched_ns:
-                return  # this process knows as much, or more: what it was told could not be kept
-            if told is not None and selection.digest == told.digest:
-                self._told[question] = told._replace(fetched_ns=selection.fetched_ns)
-            elif self._stored(question) is not None and self.is_complete:
-                changed()
+        if told is not None and selection.fetched_ns <= told.fetched_ns:
+            return  # this process knows as much, or more: what it was told could not be kept
+        if told is not None and selection.digest == told.digest:
+            self._told[question] = told._replace(fetched_ns=selection.fetched_ns)
+        elif self._stored(question) is not None and self.is_complete:
+            changed()
 
     def _ask_again(self, question: Question, changed: Callable[[], None]) -> bool:
         before = self._told.get(question)
@@ -235,29 +211,29 @@ class PortalCatalogue:
 
     def _stored(self, question: Question) -> Told | None:
         """The stored answer, taken over; None if there is none that can be read."""
-        if self._table is None:
-            return None
-        try:
-            selection = self._table.selection(str(question))
-            if selection is None or not selection.fetched_ns:
-                return None
-            runs = {row.run: row for row in self._table.rows(selection.number)}
-            told = Told(selection.fetched_ns, selection.digest, unpacked(selection.about), runs)
-        except (IndexUnavailable, ValueError) as error:
-            _log.info("layer %s: what is stored of the portal cannot be read: %s", self._name, error)
-            return None
-        self._told[question] = told
+        told = self._answers.load(question)
+        if told is not None:
+            self._told[question] = told
         return told
 
     def _ask(self, question: Question) -> Told:
         """Ask the portal, or wait for another process that does."""
         began_ns = time.time_ns()
-        with self._turn(question, began_ns):
-            if self._is_answered(question, began_ns):
-                told = self._stored(question)
-                if told is not None:
-                    return told
-            return self._asked(question)
+        needed_ns = began_ns if question in self._told else 0
+        next_s = time.monotonic()
+        while True:
+            with self._answers.turn(question) as is_mine:
+                if self._answers.is_answered(question, began_ns, needed_ns):
+                    told = self._stored(question)
+                    if told is not None:
+                        return told
+                if is_mine:
+                    return self._asked(question)
+            if time.monotonic() >= next_s:
+                self.progress(f"another process is asking the portal for {question}")
+                next_s += _TELL_S
+            if self._stop.wait(_POLL_S):
+                raise Unavailable(f"layer {self._name} is closed")
 
     def _asked(self, question: Question) -> Told:
         asked_ns = time.time_ns()
@@ -266,80 +242,15 @@ class PortalCatalogue:
         def progress(done: int, of: int) -> None:
             self.progress(f"the portal has told {done:,} of {of:,} runs of {question}")
 
-        fetch = Fetch(self._client, question, progress, self._stop)
         try:
-            answer = fetch.answer()
+            answer = Fetch(self._client, question, progress, self._stop).answer()
         except Transient as error:
-            self._note_failure(question, error)
+            self._answers.failed(question, error)
             raise Unavailable(f"layer {self._name}: {error}") from None
-        rows = answer.runs
-        if self._table is not None:
-            try:
-                self._table.replace(str(question), asked_ns, answer.about, rows)
-            except IndexUnavailable as error:
-                _log.warning("layer %s: what the portal tells cannot be kept (%s); the next mount asks again",
-                             self._name, error)  # fmt: skip
-        told = Told(
-            asked_ns, digest_of(answer.about, rows), unpacked(answer.about), {row.run: row for row in rows}
-        )
-        self._told[question] = told
+        told = self._told[question] = self._answers.keep(question, asked_ns, answer)
         for reason, (count, example) in told.about["left_out"].items():
             _log.warning("layer %s: left out: %s (%d, such as %s)", self._name, reason, count, example)
         return told
 
     def _note(self, error: Exception) -> None:
         self.failure = str(error).removeprefix(f"layer {self._name}: ")
-
-    def _note_failure(self, question: Question, error: Transient) -> None:
-        if self._table is not None:
-            with contextlib.suppress(IndexUnavailable):
-                self._table.failed(str(question), time.time_ns(), str(error))
-
-    def _is_answered(self, question: Question, since_ns: int) -> bool:
-        """True if another process was answered since, or at all if this one knows nothing.
-
-        Raises:
-            Unavailable: Another process was not answered, since.
-        """
-        if self._table is None:
-            return False
-        with contextlib.suppress(IndexUnavailable):
-            selection = self._table.selection(str(question))
-            if selection is not None and selection.failed_ns > since_ns:
-                raise Unavailable(f"layer {self._name}: {selection.failure}")
-            needed_ns = since_ns if question in self._told else 0
-            return selection is not None and selection.fetched_ns > needed_ns
-        return False
-
-    @contextlib.contextmanager
-    def _turn(self, question: Question, since_ns: int) -> Iterator[None]:
-        """Only one process asks a question at a time; the others wait until they are answered, too."""
-        path = None if self._table is None else self._table.database.path
-        if path is None:
-            yield
-            return
-        name = xxhash.xxh3_64_hexdigest(f"{self._client.url} {question}".encode())
-        try:
-            lock = os.open(f"{path}.portal-{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:  # the answer cannot be kept either
-            yield
-            return
-        try:
-            next_s = time.monotonic()
-            while not _locked(lock) and not self._is_answered(question, since_ns):
-                if time.monotonic() >= next_s:
-                    self.progress(f"another process is asking the portal for {question}")
-                    next_s += _TELL_S
-                if self._stop.wait(_POLL_S):
-                    raise Unavailable(f"layer {self._name} is closed")
-            yield
-        finally:
-            os.close(lock)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

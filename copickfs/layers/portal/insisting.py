@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     Records = list[dict[str, Any]]
 
-TRIES = 4
-_FIRST_REST_S = 0.5
+TRIES = 6
+_FIRST_REST_S = 0.2
 _LONGEST_REST_S = 10.0
 _SILENCES = 1.5
 """After so many times the limit of one question it is not asked again."""

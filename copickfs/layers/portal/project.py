@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from copickfs.index.portal import RunRow
-    from copickfs.layers.portal.catalogue import PortalCatalogue, Told
+    from copickfs.layers.portal.catalogue import PortalCatalogue
+    from copickfs.layers.portal.stored import Told
 
 BY_NAME = "ByName"
 VIEWS = "Views"
