@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parent.parent.parent
 PICKS = "ExperimentRuns/TS_1/Picks"
-SECONDS = 4.0
+SECONDS = 2.0
 SOAK_SECONDS = 40.0
 KINDS = ("chunks", "parts", "picks", "arrays")
 MRC_BYTES = 40 << 20
