@@ -84,7 +84,10 @@ class StoreServer(LineServer):
         head, _, body = head.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)
         while length is not None and len(body) < int(length[1]):
-            body += line.recv(1 << 20)
+            piece = line.recv(1 << 20)
+            if not piece:
+                return  # hung up in the middle: without this the thread would spin to the end of the tests
+            body += piece
         method, address, _ = head.split(b"\r\n")[0].decode().split(" ")
         self.heads.append(head.decode().lower())
         self.requests.append(f"{method} {address}")
