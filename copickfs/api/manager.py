@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from copickfs.api.root import LayerRoot
 from copickfs.api.specific import CacheFeatures, IndexFeatures
-from copickfs.errors import ConfigError
+from copickfs.layers.manager import ByPriority
 from copickfs.stack import Shared
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from copickfs.layers.manager import LayerManager as StackManager
 
 
-class LayerManager:
+class LayerManager(ByPriority[Any]):
     """The layers of one configuration: each data layer is a copick root of that layer alone.
 
     Construction reaches for nothing; the layers are connected when something is asked of them.
@@ -54,24 +54,6 @@ class LayerManager:
         self.layers: OrderedDict[str, Any] = OrderedDict(
             (name, self._layer(name, self.configs[name])) for name in config.layers
         )
-
-    def __repr__(self) -> str:
-        return f"<LayerManager {' > '.join(layer.name for layer in self.get_layers_by_priority())}>"
-
-    def get_layer(self, name: str) -> Any:
-        """The layer called ``name``.
-
-        Raises:
-            ConfigError: There is none of that name.
-        """
-        try:
-            return self.layers[name]
-        except KeyError:
-            raise ConfigError(f"no layer {name!r}; there are: {', '.join(self.layers)}") from None
-
-    def get_layers_by_priority(self) -> list[Any]:
-        """The layers, highest priority first; among equals the order of the configuration decides."""
-        return sorted(self.layers.values(), key=lambda layer: -layer.priority)
 
     def get_data_layers(self) -> list[LayerRoot]:
         """The layers that hold a part of the tree, highest priority first."""

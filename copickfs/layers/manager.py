@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from copickfs.errors import ConfigError, Transient
 from copickfs.layers.base import BaseLayer, nobody
@@ -21,7 +21,38 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class LayerManager:
+T = TypeVar("T", bound=Any)
+
+
+class ByPriority(Generic[T]):
+    """Layers by name and by priority; what is one is the subclass's matter.
+
+    Attributes:
+        layers: Layer names to layers, in the order of the configuration.
+    """
+
+    layers: OrderedDict[str, T]
+
+    def __repr__(self) -> str:
+        return f"<LayerManager {' > '.join(layer.name for layer in self.get_layers_by_priority())}>"
+
+    def get_layer(self, name: str) -> T:
+        """The layer called ``name``.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        try:
+            return self.layers[name]
+        except KeyError:
+            raise ConfigError(f"no layer {name!r}; there are: {', '.join(self.layers)}") from None
+
+    def get_layers_by_priority(self) -> list[T]:
+        """The layers, highest priority first; among equals the order of the configuration decides."""
+        return sorted(self.layers.values(), key=lambda layer: -layer.priority)
+
+
+class LayerManager(ByPriority["Layer"]):
     """Builds, connects and closes the layers of a configuration.
 
     Construction makes the layers and reaches for nothing; `connect_layers` does.
@@ -60,24 +91,6 @@ class LayerManager:
             )
         if config.db_config is not None:
             self.db_layer = self._database(config.db_config)
-
-    def __repr__(self) -> str:
-        return f"<LayerManager {' > '.join(layer.name for layer in self.get_layers_by_priority())}>"
-
-    def get_layer(self, name: str) -> Layer:
-        """The layer called ``name``.
-
-        Raises:
-            ConfigError: There is none of that name.
-        """
-        try:
-            return self.layers[name]
-        except KeyError:
-            raise ConfigError(f"no layer {name!r}; there are: {', '.join(self.layers)}") from None
-
-    def get_layers_by_priority(self) -> list[Layer]:
-        """The layers, highest priority first; among equals the order of the configuration decides."""
-        return sorted(self.layers.values(), key=lambda layer: -layer.priority)
 
     def get_data_layers(self) -> list[Layer]:
         """The layers that hold a part of the tree, highest priority first."""

@@ -1,4 +1,4 @@
-"""The examples of docs/api.md do what is printed there, and all that is public tells what it does."""
+"""The examples of the documents do what is printed there, and all that is public tells what it does."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from copickfs import api
 from copickfs.demo import write_demo
 from copickfs.stack import close_shared
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
+DOCUMENTS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.usefixtures("isolated")
-def test_the_examples_are_what_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "least"), [("api.md", 30), ("fsspec.md", 20)])
+def test_the_examples_are_what_happens(
+    name: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = DOCUMENTS / name
     write_demo(tmp_path / "demo")
     monkeypatch.chdir(tmp_path / "demo")
-    text = re.sub(r"^```.*$", "", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    examples = doctest.DocTestParser().get_doctest(text, {}, DOCUMENT.name, str(DOCUMENT), 0)
-    assert len(examples.examples) > 30
+    text = re.sub(r"^```.*$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    examples = doctest.DocTestParser().get_doctest(text, {}, document.name, str(document), 0)
+    assert len(examples.examples) > least
     said: list[str] = []
     runner = doctest.DocTestRunner(verbose=False)
     runner.run(examples, out=said.append)
