@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copickfs.errors import DeadlineExceeded, LayerError, NotADirectory, NotFound, WouldBlock
+from copickfs.errors import LayerError, NotADirectory, NotFound, WouldBlock
 from copickfs.model import UNSIZED, ByteRange, EntryKind
 from tests.contracts.backends import CHUNKS, EMPTY_DIRECTORIES, FILES, LATIN_1, MARKS, SPARSE
 from tests.sandbox import wait_until
@@ -197,14 +197,9 @@ def test_symbolic_links_are_followed_and_dangling_ones_shown(layer: Layer, backe
             layer.open("dangling")
 
 
-def test_a_link_up_its_own_path_is_not_followed(
-    layer: Layer, backend: Backend, request: pytest.FixtureRequest
-) -> None:
+def test_a_link_up_its_own_path_is_not_followed(layer: Layer, backend: Backend) -> None:
     if not backend.links:
         pytest.skip("links are not known as such")
-    if backend.name == "sftp-generic":
-        # After others in one process paramiko 5.1 may say nothing for 20 s: not explained yet.
-        request.applymarker(pytest.mark.xfail(raises=DeadlineExceeded, strict=False))
     kinds = {entry.name: entry.kind for entry in layer.scan("links/inner")}
     assert kinds == {"back": EntryKind.SYMLINK, "here": EntryKind.SYMLINK}
     assert layer.stat("links/inner/back").kind is EntryKind.SYMLINK

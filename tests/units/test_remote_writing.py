@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from copickfs.errors import ConfigError, DeadlineExceeded, IsADirectory, NotADirectory, NotFound
+from copickfs.errors import ConfigError, IsADirectory, NotADirectory, NotFound
 from copickfs.layers.remotewrite import WritableFsspecLayer
 from copickfs.layers.sources import store_writing
 from copickfs.layers.writable import Change, Owner, is_writable
@@ -110,12 +110,7 @@ def test_a_new_file_is_there_for_all_after_the_flush(layer: WritableFsspecLayer,
         assert read(other, "dir/inner/x") == b"some bytes"
 
 
-def test_a_large_file_arrives_unharmed(
-    layer: WritableFsspecLayer, remote: Remote, request: pytest.FixtureRequest
-) -> None:
-    if "sftp-generic" in request.node.name:
-        # paramiko 5.1 may say nothing for longer than the limit: not explained yet.
-        request.applymarker(pytest.mark.xfail(raises=DeadlineExceeded, strict=False))
+def test_a_large_file_arrives_unharmed(layer: WritableFsspecLayer, remote: Remote) -> None:
     data = BIG * 2  # more than one part, block or request
     store(layer, "big", data)
     assert layer.flush_pending(60)

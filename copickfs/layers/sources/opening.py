@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from copickfs.errors import ConfigError
@@ -120,6 +121,8 @@ def _source_for(fs: Any, root: str, root_url: str, counters: Counters, timeout_s
         from copickfs.layers.sources.ssh import SshSource
 
         return SshSource(fs, root, counters)
+    if module == "fsspec.implementations.sftp":
+        _one_at_a_time(fs.ftp)
     from copickfs.layers.sources.generic import GenericSource
 
     return GenericSource(fs, root, counters)
@@ -138,3 +141,17 @@ def _defaults(cls: type, timeout_s: float) -> dict[str, Any]:
             return {"timeout": timeout_s, "register_session_retries": 0, "share_access": "rwd"}
         case _:
             return {}
+
+
+def _one_at_a_time(client: Any) -> None:
+    """Let paramiko's client ask one question after the other.
+
+    A thread that waits for its answer drops that of another thread, which then waits for ever.
+    """
+    ask, turn = client._request, threading.Lock()  # noqa: SLF001 - every call goes through it
+
+    def asked(*arguments: Any) -> Any:
+        with turn:
+            return ask(*arguments)
+
+    client._request = asked  # noqa: SLF001
