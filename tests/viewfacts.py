@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from copickfs.entities import EntityType, Identity, holds_entities, identify
 from copickfs.errors import NotADirectory, NotFound
 from copickfs.paths import join
-from copickfs.virtual.sources import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from copickfs.layers.base import Layer
     from copickfs.model import Entry
     from copickfs.view import View
+    from copickfs.virtual.sources import Statistics
 
 
 class NoFacts:
@@ -24,7 +24,7 @@ class NoFacts:
         self._view = view
         self.kept: dict[tuple[str, str], Statistics] = {}
 
-    def known(self, path: str, entry: Entry, layer: Layer) -> tuple[str, Mapping[str, Any]] | None:
+    def known(self, _path: str, _entry: Entry, _layer: Layer) -> tuple[str, Mapping[str, Any]] | None:
         return None
 
     def entities(self, kind: EntityType, run: str | None = None) -> tuple[str, list[Identity]]:
