@@ -9,7 +9,7 @@ remembered by the layers and by the kernel, not here. Thread-safe.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from copickfs import paths
 from copickfs.errors import LayerError, NotADirectory, NotFound, WouldBlock
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from copickfs.model import Entry, Space
     from copickfs.view.speeds import Speed
     from copickfs.virtual.control import ControlLayer
+    from copickfs.virtual.viewslayer import ViewsLayer
 
 
 class Found(NamedTuple):
@@ -64,12 +65,15 @@ class View:
     Attributes:
         layers: As given.
         control: As given.
+        generated: The files that are made of others; asked last, and for nothing else. None: there are none.
         membership: Which layers contribute to directories.
     """
 
     def __init__(self, layers: Sequence[Layer], control: ControlLayer | None = None) -> None:
         self.layers = tuple(layers)
         self.control = control
+        self.generated: ViewsLayer | None = None
+        self._subscribers: list[Callable[[str], None]] = []
         self.membership = Membership(self.layers)
 
     def __repr__(self) -> str:
@@ -117,7 +121,7 @@ class View:
         """
         first = self.lookup(path)
         found = [first]
-        if first.layer is self.control:
+        if first.layer is self.control or first.layer is self.generated:
             return found
         for layer in self._members(paths.split(path)[0], path, WAIT):
             if layer is not first.layer:
@@ -134,6 +138,8 @@ class View:
     def negative_ttl_s(self, path: str) -> float:
         """How long it may be believed that ``path`` does not exist; never blocks."""
         directory = paths.split(path)[0]
+        if self.is_generated(path):
+            return POLLED_TTL_S
         ttl_s = min((layer.ttl_s(directory) for layer in self.layers), default=LISTED_TTL_S)
         # A layer without the directory may be given a whole one at once, and announces no name in it.
         return min(ttl_s, POLLED_TTL_S) if self._may_be_joined(directory) else ttl_s
@@ -178,10 +184,35 @@ class View:
 
         for layer in self.layers:
             layer.subscribe(announce)
+        self._subscribers.append(callback)
+        if self.generated is not None:
+            self.generated.subscribe(callback)
+
+    def generate(self, generated: ViewsLayer) -> None:
+        """Show the files that are made of those of the layers, and let them hear of every change."""
+        for callback in self._subscribers:
+            generated.subscribe(callback)
+        self.generated = generated
+        for layer in self.layers:
+            layer.subscribe(generated.source_changed)
+        self.membership.subscribe_own(generated.source_changed)
+
+    def is_generated(self, path: str) -> bool:
+        """True if ``path`` is where files are shown that are made of others; nothing is written there."""
+        return self.generated is not None and self.generated.claims(path)
 
     def _lookup(self, path: str, ask: Speed) -> Found:
         if self.control is not None and self.control.claims(path):
             return Found(ask.stat(self.control, path), self.control, LISTED_TTL_S)
+        generated = self.generated
+        if generated is None or not generated.claims(path):
+            return self._lookup_real(path, ask)
+        try:
+            return self._lookup_real(path, ask)
+        except NotFound:
+            return Found(ask.stat(generated, path), generated, POLLED_TTL_S)
+
+    def _lookup_real(self, path: str, ask: Speed) -> Found:
         ttl_s = LISTED_TTL_S
         directory = path.rpartition("/")[0]
         stat, marks, changes = ask.stat, self.membership.marks, self.membership.changes
@@ -201,7 +232,7 @@ class View:
                 return found
         except Gone as gone:
             self._start_again(gone)
-            return self._lookup(path, ask)
+            return self._lookup_real(path, ask)
         raise NotFound(path)
 
     def _store(self, path: str, found: Found, ask: Speed) -> Found:
@@ -212,6 +243,19 @@ class View:
     def _listing(self, path: str, ask: Speed) -> Listing:
         if self.control is not None and self.control.claims(path):
             return Listing(list(ask.scan(self.control, path)), LISTED_TTL_S)
+        generated = self.generated
+        if generated is None or (path and not generated.claims(path)):
+            return self._listing_real(path, ask)
+        if not path:
+            listing = self._listing_real(path, ask)
+            return Listing(list(_merge(_by_name(listing.entries), generated.top()).values()), listing.ttl_s)
+        try:
+            merged = _by_name(self._listing_real(path, ask).entries)
+        except NotFound:
+            merged = {}
+        return Listing(list(_merge(merged, ask.scan(generated, path)).values()), POLLED_TTL_S)
+
+    def _listing_real(self, path: str, ask: Speed) -> Listing:
         merged: dict[str, Entry] = {}
         if self.control is not None and not path:
             merged.update((entry.name, entry) for entry in ask.scan(self.control, path))
@@ -232,7 +276,7 @@ class View:
                     hidden = hidden | marks.hidden(layer, path, ask)
         except Gone as gone:
             self._start_again(gone)
-            return self._listing(path, ask)
+            return self._listing_real(path, ask)
         self.membership.learn(path, listings, ttl_s, news)
         return Listing(self._shown(path, merged, ask), ttl_s)
 
@@ -260,6 +304,16 @@ class View:
     def _open(self, path: str, ask: Speed) -> tuple[LayerFile, Layer]:
         if self.control is not None and self.control.claims(path):
             return ask.open(self.control, path), self.control
+        generated = self.generated
+        if generated is None or not generated.claims(path):
+            return self._open_real(path, ask)
+        try:
+            return self._open_real(path, ask)
+        except NotFound:
+            file: Any = ask.open(generated, path)
+            return file, file.layer
+
+    def _open_real(self, path: str, ask: Speed) -> tuple[LayerFile, Layer]:
         marks, changes = self.membership.marks, self.membership.changes
         try:
             for layer in self._members(path.rpartition("/")[0], path, ask):
@@ -275,7 +329,7 @@ class View:
                 return file, layer
         except Gone as gone:
             self._start_again(gone)
-            return self._open(path, ask)
+            return self._open_real(path, ask)
         raise NotFound(path)
 
     def _check_still(self, path: str, changes: int) -> None:
@@ -317,7 +371,11 @@ class View:
 def _merge(merged: dict[str, Entry], entries: Sequence[Entry]) -> dict[str, Entry]:
     """Add the entries of a lower layer to those of the layers above it."""
     if not merged:
-        return {entry[0]: entry for entry in entries}
+        return _by_name(entries)
     for entry in entries:
         merged.setdefault(entry[0], entry)
     return merged
+
+
+def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
+    return {entry[0]: entry for entry in entries}

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from copickfs.model import ByteRange
     from copickfs.virtual.sources import Source
 
-GROUP = "copickfs.renderers"
-"""The entry points of renderers."""
-
 
 class Contents(Protocol):
     """The contents of one file that is open: one version of it."""
@@ -75,6 +72,12 @@ class Renderer:
     def render(self, source: Source, name: str) -> bytes:
         """The whole contents of the file ``name``."""
         raise NotImplementedError
+
+    def forget(self, path: str) -> None:
+        """Something has changed at ``path`` of the project, or anything (``""``); from any thread."""
+
+    def close(self) -> None:
+        """Let go of threads and files. Idempotent, never raises."""
 
 
 class Rendered:

@@ -46,6 +46,15 @@ class Found(Protocol):
         ...
 
 
+class Names(Protocol):
+    """See `copickfs.view.merged.Listing`."""
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """One for each name."""
+        ...
+
+
 class Tree(Protocol):
     """The merged tree, as `copickfs.view.View` has it."""
 
@@ -59,6 +68,10 @@ class Tree(Protocol):
 
     def open(self, path: str) -> tuple[LayerFile, Layer]:
         """Open a file, and the layer that it is of."""
+        ...
+
+    def listing(self, path: str) -> Names:
+        """The names in a directory."""
         ...
 
 
@@ -121,6 +134,20 @@ class Pickable(NamedTuple):
     is_particle: bool
 
 
+class Limits(NamedTuple):
+    """What renderers may take, all together.
+
+    Attributes:
+        memory_bytes: Memory for what was decoded.
+        spill_bytes: Room on disk for what was decoded and has no place in memory.
+        spill_directory: Where; ``""`` for the system's own directory of temporary files.
+    """
+
+    memory_bytes: int = 256 << 20
+    spill_bytes: int = 8 << 30
+    spill_directory: str = ""
+
+
 class Project(NamedTuple):
     """What all sources of a stack share.
 
@@ -128,11 +155,13 @@ class Project(NamedTuple):
         tree: The merged tree.
         facts: What is known of it.
         objects: The pickable objects, by name.
+        limits: What renderers may take.
     """
 
     tree: Tree
     facts: Facts
     objects: Mapping[str, Pickable]
+    limits: Limits = Limits()
 
 
 class Source:
