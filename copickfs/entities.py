@@ -123,8 +123,8 @@ class EntityRecord:
             0 for a run and a voxel spacing: they merge from directories with a time each.
         version: Differs when its metadata may have changed.
         detail: What its metadata tells: ``shape`` (z, y, x), ``dtype``, ``chunks``, ``levels``,
-            ``voxel_size`` (Angstrom), ``points``, ``filaments``, ``vertices``, ``faces``, and ``portal``,
-            what a data portal tells; whatever is not known is not there.
+            ``voxel_size`` (Angstrom), ``points``, ``filaments``, ``vertices``, ``faces``, ``drawn`` (both of
+            a mesh's scene), and ``portal``, what a data portal tells; whatever is not known is not there.
         run_name: The name that people know its run by, where that is another than its directory's.
     """
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pydantic_core
 
+from copickfs.virtual.meshes import drawn
+
 MAX_SIZE = 1 << 62
 """No array is longer than this in any direction, and nothing has more points."""
 
@@ -97,7 +99,10 @@ def glb_json_bytes(header: bytes) -> int:
 
 
 def mesh(document: bytes) -> dict[str, Any]:
-    """What the JSON of a glTF tells: the number of ``vertices`` and ``faces``."""
+    """What the JSON of a glTF tells: the number of ``vertices`` and ``faces``, and ``drawn``.
+
+    That is how many of both its views have, where each mesh stands as often as the scene shows it.
+    """
     gltf = parsed(document)
     meshes, accessors = item(gltf, "meshes"), item(gltf, "accessors")
     if not isinstance(meshes, list) or not isinstance(accessors, list):
@@ -114,7 +119,8 @@ def mesh(document: bytes) -> dict[str, Any]:
             seen.add(position)
             if item(primitive, "mode") in (None, _TRIANGLES):
                 faces += (corners if indices is None else _count(accessors, indices) or 0) // _CORNERS
-    return {"vertices": vertices, "faces": faces}
+    counts = drawn(document)
+    return {"vertices": vertices, "faces": faces, **({"drawn": list(counts)} if counts else {})}
 
 
 def _count(accessors: list[Any], index: Any) -> int | None:
