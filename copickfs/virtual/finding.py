@@ -91,8 +91,13 @@ class Finder:
         for origin in naming.origins_of(path):
             for entry in self._listing(origin):
                 shown = join(path, entry.name)
-                if entry.is_dir and origin != OBJECTS_DIRECTORY and naming.origins_of(shown):
+                if entry.is_dir and origin != OBJECTS_DIRECTORY and self._is_used(shown):
                     yield _directory(entry.name, entry)
+
+    def _is_used(self, path: str) -> bool:
+        """True if a directory may show something: no empty ones for formats that nobody has chosen."""
+        kinds = naming.kinds_in(path)
+        return naming.origins_of(path) != [] and any(self._renderers.of_type(kind) for kind in kinds)
 
     def files(self, path: str, wanted: str | None = None) -> Iterator[Planned]:
         """The files in a directory; of several with one name the first counts.

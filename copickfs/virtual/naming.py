@@ -7,12 +7,18 @@ project in ``Views`` itself.
 
 from __future__ import annotations
 
-from copickfs.entities import ENTITY_DIRECTORIES, OBJECTS_DIRECTORY, RUNS_DIRECTORY, spacing_of
-from copickfs.paths import join
+from copickfs.entities import ENTITY_DIRECTORIES, OBJECTS_DIRECTORY, RUNS_DIRECTORY, EntityType, spacing_of
+from copickfs.paths import join, split
 
 VIEWS = "Views"
 
 _BEGIN = f"{VIEWS}/"
+_VOLUMES = (EntityType.TOMOGRAM, EntityType.FEATURE)
+_KINDS = {
+    "Picks": (EntityType.PICKS,),
+    "Meshes": (EntityType.MESH,),
+    "Filaments": (EntityType.FILAMENT,),
+}
 
 
 def is_below(path: str) -> bool:
@@ -48,3 +54,11 @@ def shown_at(directory: str) -> str:
 def is_run(directory: str) -> bool:
     """True for a directory directly in ``Views``."""
     return directory.startswith(_BEGIN) and "/" not in directory[len(_BEGIN) :]
+
+
+def kinds_in(directory: str) -> tuple[EntityType, ...]:
+    """The kinds of entities that files in a directory of ``Views`` are made of; all for a run's."""
+    if is_run(directory):
+        return tuple(EntityType)
+    name = split(directory)[1]
+    return _KINDS.get(name, (EntityType.SEGMENTATION,) if name in ENTITY_DIRECTORIES else _VOLUMES)
