@@ -68,6 +68,7 @@ def test_a_whole_tree() -> None:
     assert (summary.reads, summary.skipped, summary.is_whole) == (11, [], True)
     assert found[TOMOGRAM].detail == {
         "shape": [4, 5, 6], "chunks": [4, 5, 6], "dtype": "|u1", "levels": 1, "voxel_size": 10.0,
+        "pyramid": [["0", [4, 5, 6], "|u1", 0, [10.0] * 3, 0]],
     }  # fmt: skip
     assert found[PICKS].detail == {"points": 3}
     entry = tree.view.lookup(PICKS).entry
@@ -467,7 +468,7 @@ def test_one_layer_while_a_crawl_is_interrupted() -> None:
 def test_all_is_read_again_where_more_is_read_than_before(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = Crawled(project())
     tree.crawler.crawl()
-    monkeypatch.setattr("copickfs.indexing.looking._FORMAT", "2")
+    monkeypatch.setattr("copickfs.indexing.looking._FORMAT", "9")
     assert tree.crawler.crawl().reads == 11
     assert tree.crawler.crawl().reads == 0
 
