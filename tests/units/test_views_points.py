@@ -155,7 +155,9 @@ def test_em_is_copicks_motive_list(project: Exported, path: str) -> None:
         key: theirs[0][key] for key in ("dtype", "xdim", "ydim", "zdim")
     }
     np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6, atol=1e-4)
-    for mine, copicks in zip(em_picks_handler.read(view, VOXEL), em_picks_handler.read(own, VOXEL), strict=True):
+    for mine, copicks in zip(
+        em_picks_handler.read(view, VOXEL), em_picks_handler.read(own, VOXEL), strict=True
+    ):
         np.testing.assert_allclose(mine, copicks, rtol=1e-6, atol=1e-4)
 
 
