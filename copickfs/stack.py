@@ -187,7 +187,9 @@ class Stack:
         views, cache = self.config.views, self.config.cache_config
         limits = Limits(views.memory_bytes, views.spill_bytes, "" if cache is None else str(cache.root))
         objects = {
-            each.name: Pickable(each.name, each.label, each.color, each.radius, is_particle=each.is_particle)
+            each.name: Pickable(
+                each.name, each.label, each.color, each.radius, each.is_particle, each.is_filament
+            )
             for each in self.config.pickable_objects
         }
         project = Project(self.view, ProjectFacts(self.catalog), objects, limits)

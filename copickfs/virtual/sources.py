@@ -125,6 +125,7 @@ class Pickable(NamedTuple):
         color: Red, green, blue, alpha, 0 to 255 each.
         radius_angstrom: Radius; None where none is given.
         is_particle: True for points.
+        is_filament: True for points along filaments.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Pickable(NamedTuple):
     color: tuple[int, int, int, int]
     radius_angstrom: float | None
     is_particle: bool
+    is_filament: bool = False
 
 
 class Limits(NamedTuple):
