@@ -7,11 +7,11 @@ import itertools
 import math
 from typing import NamedTuple
 
-TILE_BYTES = 2 << 20
+TILE_BYTES = 1 << 20
 """About as long are the contents of a tile."""
 
 _MOST_BYTES = 4 << 20
-_LEAST_BYTES = 1 << 19
+_LEAST_BYTES = 1 << 18
 _TRIED = 32
 
 

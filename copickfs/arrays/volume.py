@@ -182,7 +182,10 @@ class Volume:
             raise ValueError(f"has {len(part):,} bytes, for {self._chunk_bytes:,}")
         if not self._is_in_part:
             data = part.read(0, len(part))
-            whole = self._chain.decode(data, self._chunks, self._metadata.fill_value)
+            try:
+                whole = self._chain.decode(data, self._chunks, self._metadata.fill_value)
+            except OSError as error:  # gzip and bz2 tell of damage by those of files
+                raise ValueError(str(error)) from error
             planes: np.ndarray[Any, Any] = whole[self._in_chunk][low:high]
             return planes
         start = self._begin_bytes + low * self._plane_bytes
