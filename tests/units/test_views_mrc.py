@@ -238,7 +238,7 @@ def test_listing_and_lengths_read_no_chunk_and_what_is_known_no_document(rendere
     assert not lab.chunks()
     lab.opened.clear()
     document = [["0", [3, 4, 5], "<i2", 0, 0, 0]]
-    project.facts.known = lambda *_about: ("1", {"pyramid": document})  # type: ignore[method-assign]
+    project.facts.known = lambda *_about: ("1", {"pyramid": document})
     source = source_of(project)
     assert [renderer.size_bytes(source, name) for name in renderer.files(source)] == [1024 + 60 * 2]
     assert not lab.opened
