@@ -79,6 +79,7 @@ class ChunkFiles:
         self._tree = tree
         self._documents = dict(documents.seen)
         self._versions: dict[str, tuple[str, float]] = {}
+        self._checked: dict[str, str] = {}
         self._opening = threading.local()
 
     @contextlib.contextmanager
@@ -110,8 +111,9 @@ class ChunkFiles:
             self._note(inner, ABSENT)
             raise NotFound(join(self.store, inner)) from None
         try:
-            if self._versions.get(inner, ("", 0.0))[0] != file.entry.version:
+            if self._checked.get(inner) != file.entry.version:
                 self.check()  # a chunk of another array must not be decoded as one of this
+                self._checked[inner] = file.entry.version
             self._note(inner, file.entry.version)
         except BaseException:
             file.close()
@@ -178,7 +180,7 @@ class ChunkFiles:
 
     def forget(self) -> None:
         """Something may have changed: look at everything again."""
-        self._versions = {}
+        self._versions, self._checked = {}, {}
 
     def _read(self, path: str) -> bytes:
         file, _layer = self._tree.open(path)
@@ -195,7 +197,7 @@ class ChunkFiles:
 
     def _remember(self, inner: str, version: str) -> None:
         if len(self._versions) >= _MAX_REMEMBERED:
-            self._versions = {}
+            self.forget()
         self._versions[inner] = version, time.monotonic()
 
 
