@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 BLOSC_ID = "blosc"
 
+MAX_BYTES = (1 << 31) - 1
+"""No chunk is longer, nor its contents."""
+
 HEADER_BYTES = 16
 _HEADER = struct.Struct("<BBBBiii")
 _VERSION = 2
@@ -88,13 +91,12 @@ def checked(start: bytes | memoryview, coded_bytes: int) -> Header:
 
 
 def block_bytes_of(start: bytes) -> int | None:
-    """The length of a block that a chunk's first bytes tell of; None if they are no header, or plain."""
+    """The length of a block that a chunk's first bytes tell of; None if they are no header."""
     try:
         header = Header(*_HEADER.unpack_from(start))
     except struct.error:
         return None
-    is_told = header.version == _VERSION and not header.is_plain and header.block_bytes > 0
-    return header.block_bytes if is_told else None
+    return header.block_bytes if header.version == _VERSION and header.block_bytes > 0 else None
 
 
 def decode_range(
@@ -112,17 +114,17 @@ def decode_range(
     Raises:
         ValueError, RuntimeError: The chunk is damaged.
     """
-    begin = read(0, min(_FIRST_READ_BYTES, coded_bytes))
+    is_whole = start == 0 and stop == decoded_bytes
+    begin = read(0, coded_bytes if is_whole else min(_FIRST_READ_BYTES, coded_bytes))
     header = checked(begin, coded_bytes)
     if header.decoded_bytes != decoded_bytes:
         raise ValueError(f"has {header.decoded_bytes:,} bytes instead of {decoded_bytes:,}")
     if header.is_plain:
         return read(HEADER_BYTES + start, HEADER_BYTES + stop)
     first, last = start // header.block_bytes, -(-stop // header.block_bytes)
-    chunk = read(0, coded_bytes) if last - first == header.blocks else _part(read, begin, header, first, last)
-    found = memoryview(
-        _decoded(chunk, min(last * header.block_bytes, decoded_bytes) - first * header.block_bytes)
-    )
+    chunk = begin if is_whole else _part(read, begin, header, first, last)
+    size_bytes = min(last * header.block_bytes, decoded_bytes) - first * header.block_bytes
+    found = memoryview(_decoded(chunk, size_bytes))
     return found[start - first * header.block_bytes : stop - first * header.block_bytes]
 
 

@@ -16,6 +16,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from copickfs.arrays.blosc import BLOSC_ID, checked
+from copickfs.arrays.values import dtype_2
 from copickfs.errors import Unreadable
 
 if TYPE_CHECKING:
@@ -29,10 +30,13 @@ _OF_NUMCODECS = frozenset({
 })  # fmt: skip
 """Those of numbers. Others make Python objects: ``pickle`` runs whatever program a chunk holds."""
 
+_TYPES = ("dtype", "astype", "encode_dtype", "decode_dtype")
+"""Parameters that are types: one of Python objects has no room here."""
+
 _CRC_BYTES = 4
 _LENGTH_BYTES = 4
 _GROWTH = 16
-"""No filter makes more of a byte."""
+"""No filter makes more of a byte: the longest numbers have 16."""
 
 _ROOM_BYTES = 1 << 16
 
@@ -76,7 +80,7 @@ def decoded(codecs: tuple[Codec, ...], data: Buffer, size_bytes: int) -> Buffer:
     Raises:
         Exception: Any, if it cannot be decoded, or comes to another length.
     """
-    limit_bytes = size_bytes * _GROWTH + _ROOM_BYTES
+    limit_bytes = most_bytes_of(size_bytes)
     for number in range(len(codecs) - 1, -1, -1):
         is_last = number == 0
         data = codecs[number].decode(data, size_bytes if is_last else None, limit_bytes)
@@ -84,6 +88,11 @@ def decoded(codecs: tuple[Codec, ...], data: Buffer, size_bytes: int) -> Buffer:
     if found != size_bytes:
         raise ValueError(f"has {found:,} bytes instead of {size_bytes:,}")
     return data
+
+
+def most_bytes_of(size_bytes: int) -> int:
+    """What ``size_bytes`` of voxels are never more than in any coded form."""
+    return size_bytes * _GROWTH + _ROOM_BYTES
 
 
 class _Stream:
@@ -203,6 +212,9 @@ class _Foreign:
 
         if name not in _OF_NUMCODECS and name not in numcodecs.registry.entries:
             raise Unreadable(f"codec {name!r} is not known, or does not hold numbers")
+        for key in _TYPES:
+            if key in configuration:
+                dtype_2(configuration[key])
         try:
             self._codec = numcodecs.registry.get_codec(dict(configuration))
         except Exception as error:  # of any package, for whatever parameters

@@ -25,7 +25,8 @@ def metadata_2(path: str, document: Any) -> ArrayMetadata:
     if filters is not None and not isinstance(filters, list):
         raise Unreadable("filters is no list")
     configurations = [*(filters or ()), *(() if compressor is None else (compressor,))]
-    separator = document.get("dimension_separator", ".")
+    told = item(document, "dimension_separator")
+    separator = "." if told is None else told
     if separator not in (".", "/"):
         raise Unreadable("dimension_separator is neither . nor /")
     axes = tuple(range(len(shape)))

@@ -27,6 +27,12 @@ _FILTERS = frozenset({
     "numcodecs.packbits", "numcodecs.astype",
 })  # fmt: skip
 _TO_OTHER_BYTES = frozenset({"blosc", "gzip", "zstd", "crc32c"})
+_KEYS = frozenset({
+    "zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value",
+    "codecs", "attributes", "storage_transformers", "dimension_names",
+})  # fmt: skip
+"""Of arrays; what else has to be understood tells of something that changes what chunks mean."""
+
 _MAX_NESTING = 4
 
 
@@ -34,9 +40,12 @@ def metadata_3(path: str, document: Any) -> ArrayMetadata:
     """What the ``zarr.json`` of an array says. Raises `Unreadable` if that is not enough, or not sound."""
     if item(document, "zarr_format") != _FORMAT or item(document, "node_type") != "array":
         raise Unreadable("this is no array of zarr format 3")
+    for key, value in document.items():
+        if key not in _KEYS and item(value, "must_understand") is not False:
+            raise Unreadable(f"{key!r} is not known")
     shape = shape_of(item(document, "shape"), "shape")
     dtype = dtype_3(item(document, "data_type"))
-    if item(document, "chunk_grid", "name") != "regular":
+    if _name(item(document, "chunk_grid")) != "regular":
         raise Unreadable("chunk_grid is not regular")
     if item(document, "storage_transformers") not in (None, []):
         raise Unreadable("storage_transformers are not known")
@@ -55,7 +64,7 @@ def _required(document: dict[str, Any], key: str) -> Any:
 
 
 def _keys(document: Any) -> Keys:
-    name = item(document, "chunk_key_encoding", "name")
+    name = _name(item(document, "chunk_key_encoding"))
     separator = item(document, "chunk_key_encoding", "configuration", "separator")
     if separator is None:
         separator = "." if name == "v2" else "/"

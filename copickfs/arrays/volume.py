@@ -8,10 +8,11 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Protocol
 
-from copickfs.arrays.blosc import HEADER_BYTES, block_bytes_of, decode_range
+from copickfs.arrays.blosc import HEADER_BYTES, MAX_BYTES, block_bytes_of, decode_range
+from copickfs.arrays.codecs import most_bytes_of
 from copickfs.arrays.shards import read_index
 from copickfs.arrays.tiles import Tile, planes_of_a_tile
-from copickfs.errors import CopickfsError, NotFound, Unreadable
+from copickfs.errors import CopickfsError, NotADirectory, NotFound, Unreadable
 from copickfs.model import ByteRange, Entry
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from copickfs.arrays.shards import ShardIndex
 
 _SPACE = 3
-_MAX_DECODED_BYTES = 1 << 31
+_MAX_DECODED_BYTES = 1 << 30
 """Chunks, or planes of them, that are longer are not decoded."""
 
 _MAX_TILES = 1 << 20
@@ -108,7 +109,8 @@ class Volume:
         self._plane_bytes = plane
         self._chunk_bytes = math.prod(self._chunks) * self.dtype.itemsize
         self._is_in_part = self._chain.is_blosc or self._chain.is_plain
-        if (plane if self._is_in_part else self._chunk_bytes) > _MAX_DECODED_BYTES:
+        is_impossible = self._chain.is_blosc and self._chunk_bytes > MAX_BYTES
+        if is_impossible or (plane if self._is_in_part else self._chunk_bytes) > _MAX_DECODED_BYTES:
             raise Unreadable(f"{metadata.path or 'the store'}: its chunks are too large to be decoded")
         self._block_bytes: int | None = None
         self._indexes: OrderedDict[tuple[str, tuple[int, ...], str], ShardIndex] = OrderedDict()
@@ -135,10 +137,10 @@ class Volume:
         found = []
         for number in range(start // depth, -(-stop // depth)):
             first = number * depth
-            for low in range(first, min(first + depth, self.shape[0]), count):
+            begin = first + max(0, start - first) // count * count
+            for low in range(begin, min(first + depth, stop), count):
                 high = min(low + count, first + depth, self.shape[0])
-                if low < stop and high > start:
-                    found += [self._tile(number, low, high, y, x) for y, x in _grid(columns)]
+                found += [self._tile(number, low, high, y, x) for y, x in _grid(columns)]
         return found
 
     def decode(self, tile: Tile) -> np.ndarray[Any, Any]:
@@ -154,7 +156,7 @@ class Volume:
         box = tuple(b - a for a, b in zip(tile.start, tile.stop, strict=True))
         try:
             file = self._open(tile.object)
-        except NotFound:
+        except (NotFound, NotADirectory):
             return np.full(box, self._metadata.fill_value, self.dtype)
         try:
             voxels = self._voxels(file, tile)
@@ -176,6 +178,8 @@ class Volume:
         if part is None:
             return None
         low, high = (z - tile.chunk[-3] * self._chunks[-3] for z in (tile.start[0], tile.stop[0]))
+        if len(part) > most_bytes_of(self._chunk_bytes):
+            raise ValueError(f"has {len(part):,} bytes, for {self._chunk_bytes:,}")
         if not self._is_in_part:
             data = part.read(0, len(part))
             whole = self._chain.decode(data, self._chunks, self._metadata.fill_value)
@@ -257,7 +261,7 @@ class Volume:
             tile = self._tile(number, start, start + 1, y, x)
             try:
                 file = self._open(tile.object)
-            except NotFound:
+            except (NotFound, NotADirectory):
                 continue
             try:
                 part = self._part(file, tile)

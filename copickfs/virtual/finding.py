@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -68,7 +69,10 @@ class Finder:
         """
         name = split(path)[1]
         if path == naming.VIEWS:
-            return Entry(name, stat.S_IFDIR | 0o555, 0, self._began_ns, NAME, ctime_ns=self._began_ns)
+            return Entry(
+                name, stat.S_IFDIR | 0o755, 0, self._began_ns, NAME, ctime_ns=self._began_ns,
+                uid=os.geteuid(), gid=os.getegid(),
+            )  # fmt: skip
         tree = self._project.tree
         look = tree.lookup if wait else tree.lookup_nowait
         for origin in naming.origins_of(path):
@@ -173,8 +177,12 @@ class Finder:
 
 
 def _directory(name: str, entry: Entry) -> Entry:
-    """What stands for a directory of the project: whoever may look there may look here."""
-    mode = stat.S_IFDIR | entry.mode & 0o555
+    """What stands for a directory of the project, as open as that is.
+
+    Also to those who write, who are told that nothing is written here (EROFS), rather than that they may
+    not; and a copy of the directory, which has its mode, can be removed again.
+    """
+    mode = stat.S_IFDIR | entry.mode & 0o777
     return Entry(
         name, mode, 0, entry.mtime_ns, NAME, ctime_ns=entry.ctime_ns, atime_ns=entry.atime_ns,
         uid=entry.uid, gid=entry.gid,

@@ -213,12 +213,12 @@ class ViewsLayer(BaseLayer):
         return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
     def _entry(self, directory: str, planned: Planned, size_bytes: int) -> Entry:
-        """The entry of a file; whoever may read what it is made of may read it."""
+        """The entry of a file, as open as what it is made of; see `copickfs.virtual.finding`."""
         name, renderer, source, of = planned
         inode = hashlib.blake2b(join(directory, name).encode(errors="surrogateescape"), digest_size=8)
         changed_ns = max(source.mtime_ns, of.mtime_ns)
         return Entry(
-            name, stat.S_IFREG | of.mode & 0o444, size_bytes, changed_ns, NAME,
+            name, stat.S_IFREG | of.mode & 0o666, size_bytes, changed_ns, NAME,
             etag=self._etag(renderer, source), ctime_ns=changed_ns, atime_ns=changed_ns, uid=of.uid,
             gid=of.gid, inode=int.from_bytes(inode.digest()) or 1,
         )  # fmt: skip

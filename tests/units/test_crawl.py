@@ -130,9 +130,11 @@ def test_documents_rewritten_in_place_are_noticed(name: str, tmp_path: Path) -> 
         file.truncate()
     os.utime(tmp_path / "lab" / TOMOGRAM / name, ns=(1, 1))
     assert crawler.crawl().reads == 1
-    assert records.all()[TOMOGRAM].detail == before | (
-        {"voxel_size": 20.0} if name == ".zattrs" else {"shape": [4, 5, 7], "chunks": [4, 5, 7]}
-    )
+    size, scale = (6, 20.0) if name == ".zattrs" else (7, 10.0)
+    assert records.all()[TOMOGRAM].detail == before | {
+        "shape": [4, 5, size], "chunks": [4, 5, size], "voxel_size": scale,
+        "pyramid": [["0", [4, 5, size], "|u1", 0, [scale] * 3, 0]],
+    }  # fmt: skip
 
 
 def test_what_is_gone_is_forgotten() -> None:

@@ -162,7 +162,7 @@ def test_the_tree(stack: Stack) -> None:
     assert stack.layer.described(FILE) == {"view.source": PICKS, "view.layer": "a"}
 
 
-def test_entries_are_read_only_and_as_open_as_their_sources(stack: Stack) -> None:
+def test_entries_are_as_open_as_their_sources(stack: Stack) -> None:
     listed = {entry.name: entry for entry in stack.view.listing("Views/TS_1/Picks").entries}
     entry = stack.view.lookup(FILE).entry
     source = stack.view.lookup(PICKS).entry
@@ -170,10 +170,10 @@ def test_entries_are_read_only_and_as_open_as_their_sources(stack: Stack) -> Non
     assert listed[entry.name].identity == entry.identity
     assert entry.size_bytes == len("points")
     assert entry.mtime_ns == source.mtime_ns
-    assert (entry.mode, entry.blocks) == (stat.S_IFREG | (source.mode & 0o444), 0)
+    assert (entry.mode, entry.blocks) == (stat.S_IFREG | (source.mode & 0o666), 0)
     directory = stack.view.lookup("Views/TS_1/Picks").entry
     assert directory.is_dir
-    assert not directory.mode & 0o222
+    assert directory.mode == stack.view.lookup("ExperimentRuns/TS_1/Picks").entry.mode
     # Once it is known it is listed with its length.
     assert stack.view.listing("Views/TS_1/Picks").entries == [entry]
 
