@@ -16,7 +16,7 @@ import pytest
 import starfile
 from copick.models import CopickPicksFile
 from copick.util.formats import copick_to_dynamo_transform, copick_to_em_transform
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -76,13 +76,23 @@ def parsed(data: bytes, read: Any, suffix: str, directory: Path) -> Any:
     return read(str(directory / f"view{suffix}"))
 
 
+HUGE: dict[str, Any] = {
+    "location": {"x": 1.7976931348623157e308, "y": -1e308, "z": 0.0},
+    "transformation_": [[1e300, 0, 0, 1e308], [0, 1e200, 0, -1e308], [0, 0, 1, 0], [0, 0, 0, 1.0]],
+    "instance_id": 1,
+}
+
+
 @settings(deadline=None, max_examples=60)
 @given(document=st.lists(points(), max_size=6))
+@example(document=[HUGE])
 def test_any_points(place: Place, document: list[dict[str, Any]]) -> None:
     place.write(PATH, json.dumps({"points": document}).encode())
     known = {PATH: {"points": len(document)}}
     objects = {**OBJECTS, "actin": OBJECTS["actin"]._replace(is_filament=False)}
     contents = {}
+    if all(point.get("instance_id", 0) > 0 for point in document):
+        made(Star(), place.source(PATH, known))
     for renderer in RENDERERS:
         source = place.source(PATH, known, objects)
         size_bytes = renderer.size_bytes(source, "")

@@ -59,7 +59,10 @@ class Points(NamedTuple):
     @property
     def centers(self) -> np.ndarray:
         """float64 (n, 3): where the particles are, x, y, z in angstrom."""
-        centers: np.ndarray = self.positions + self.shifts
+        import numpy as np
+
+        with np.errstate(over="ignore"):  # numbers of any size are numbers
+            centers: np.ndarray = self.positions + self.shifts
         return centers
 
 
@@ -166,11 +169,9 @@ def _finite(name: str, values: Sequence[Any], shape: tuple[int, ...]) -> np.ndar
 def _matrices(values: Sequence[Any]) -> np.ndarray:
     import numpy as np
 
-    if any(len(matrix) != _MATRIX[0] for matrix in values) or any(
-        len(row) != _MATRIX[1] for matrix in values for row in matrix
-    ):
-        raise ValueError("transformation_: is no 4x4 matrix")
     flat: Callable[[Any], Any] = itertools.chain.from_iterable
+    if not {*map(len, values)} <= {_MATRIX[0]} or not {*map(len, flat(values))} <= {_MATRIX[1]}:
+        raise ValueError("transformation_: is no 4x4 matrix")
     numbers = np.fromiter(flat(flat(values)), dtype=np.float64, count=16 * len(values))
     matrices = numbers.reshape(-1, *_MATRIX)
     if not np.isfinite(matrices).all():

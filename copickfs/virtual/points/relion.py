@@ -90,9 +90,10 @@ class Particles:
         """As ``copick.util.relion.filament_relion_angles`` and ``filament_track_lengths``."""
         import numpy as np
 
-        frame = angles.relion(points.rotations @ np.array(_RY90)).degrees
+        with np.errstate(all="ignore"):
+            frame = angles.relion(points.rotations @ np.array(_RY90)).degrees
+            tracks = _tracks(points.centers, points.instances)
         zero, right = np.zeros(len(frame)), np.full(len(frame), 90.0)
-        tracks = _tracks(points.centers, points.instances)
         flips = np.where(is_polar, 0.0, 0.5)
         return [*frame.T, zero, right, zero, right, zero, points.instances, tracks, flips]
 
