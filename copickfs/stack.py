@@ -192,8 +192,8 @@ class Stack:
             )
             for each in self.config.pickable_objects
         }
-        project = Project(self.view, ProjectFacts(self.catalog), objects, limits)
-        return ViewsLayer(project, Renderers(lambda: load(views.formats)))
+        project = Project(self.view, ProjectFacts(self.catalog), objects)
+        return ViewsLayer(project, Renderers(lambda: load(views.formats, limits)))
 
     def close(self) -> None:
         """Let go of everything; what waits to be sent stays in its journal. Idempotent."""

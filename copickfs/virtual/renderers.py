@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from copickfs.entities import EntityType
     from copickfs.virtual.rendering import Renderer
+    from copickfs.virtual.sources import Limits
 
 _log = logging.getLogger(__name__)
 
@@ -61,17 +62,19 @@ class Renderers:
             renderer.close()
 
 
-def load(words: list[str] | None) -> dict[str, Renderer]:
+def load(words: list[str] | None, limits: Limits) -> dict[str, Renderer]:
     """Make renderers; one that cannot be imported is left out, and the log says why.
 
     Args:
         words: Which; None for all that are installed.
+        limits: What they may take.
     """
     made: dict[str, Renderer] = {}
     for word, point in sorted(renderer_points().items()):
         if words is None or word in words:
             try:
-                made[word] = point.load()()
+                renderer = made[word] = point.load()()
+                renderer.configure(limits)
             except Exception as error:  # noqa: BLE001 -- another package's code may raise anything
                 _log.warning("no %s under Views: %s does not load: %s", word, point.value, error)
     return made

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from copickfs.entities import EntityType
     from copickfs.model import ByteRange
-    from copickfs.virtual.sources import Source
+    from copickfs.virtual.sources import Limits, Source
 
 
 class Contents(Protocol):
@@ -56,6 +56,9 @@ class Renderer:
 
     makes_of: ClassVar[Collection[EntityType | None]] = ()
     suffix: ClassVar[str] = ""
+
+    def configure(self, limits: Limits) -> None:
+        """Take no more than this; called once, before anything else."""
 
     def files(self, source: Source) -> Sequence[str]:
         """The names of the files that are made of ``source``; none where nothing can be made of it."""

@@ -157,13 +157,11 @@ class Project(NamedTuple):
         tree: The merged tree.
         facts: What is known of it.
         objects: The pickable objects, by name.
-        limits: What renderers may take.
     """
 
     tree: Tree
     facts: Facts
     objects: Mapping[str, Pickable]
-    limits: Limits = Limits()
 
 
 class Source:
