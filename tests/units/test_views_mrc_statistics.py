@@ -80,7 +80,7 @@ def test_the_statistics_are_exact_and_kept_when_all_of_a_volume_was_read(rendere
     voxels(contents, values, 4, 5)
     (kept,) = (known for (path, _version), known in project.facts.kept.items() if path == f"{WBP}/0")
     assert kept.exact
-    assert kept[:4] == pytest.approx(of(values), rel=1e-9)
+    assert kept[:4] == pytest.approx(of(values), rel=1e-6)
     assert told(read(contents, 0, HEADER_BYTES)) == estimate  # of one file that is open there is one header
     contents.close()
     assert header(renderer, project) == pytest.approx(of(values))
@@ -105,7 +105,7 @@ def test_a_chunk_that_changed_in_between_is_counted_as_it_is_now(renderer: MrcRe
     values[4:8] = other[4:8]
     np.testing.assert_array_equal(voxels(contents, values), values)
     ((_about, kept),) = project.facts.kept.items()
-    assert kept[:4] == pytest.approx(of(values), rel=1e-9)
+    assert kept[:4] == pytest.approx(of(values), rel=1e-6)
     contents.close()
 
 
@@ -143,7 +143,7 @@ def test_they_are_computed_on_request_for_all_files_and_kept(renderer: MrcRender
     project = project_of(lab)
     found = compute_statistics(source_of(project))
     assert {name: each[:4] for name, each in found.items()} == {
-        "wbp.mrc": pytest.approx(of(values), rel=1e-9), "wbp_bin2.mrc": pytest.approx(of(coarse), rel=1e-9),
+        "wbp.mrc": pytest.approx(of(values), rel=1e-6), "wbp_bin2.mrc": pytest.approx(of(coarse), rel=1e-7),
     }  # fmt: skip
     assert sorted(path for path, _version in project.facts.kept) == [f"{WBP}/0", f"{WBP}/1"]
     lab.opened.clear()
@@ -184,8 +184,15 @@ def test_moments_of_parts_are_those_of_the_whole(dtype: str) -> None:
     for found in (moments(values), parts):
         known = found.statistics(exact=True)
         assert known is not None
-        assert known[:4] == pytest.approx(of(values), rel=1e-9)
+        assert known[:4] == pytest.approx(of(values), rel=1e-6)
     assert Moments().statistics(exact=True) is None
+
+
+def test_moments_of_values_whose_squares_are_no_float32() -> None:
+    values = np.array([-2e30, 1e30, 3e38, np.nan], "f4")
+    found = moments(values).statistics(exact=True)
+    assert found is not None
+    assert found[:4] == pytest.approx(of(values[:3]))
 
 
 def test_moments_do_not_cancel_out() -> None:

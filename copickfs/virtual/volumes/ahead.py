@@ -52,7 +52,7 @@ class Walk:
         self.is_wanted = False
 
     def read(self, span: ByteRange) -> bool:
-        """The reader has asked for bytes of the voxels; True if something is to be decoded ahead of it."""
+        """The reader has asked for bytes of the voxels; True if there is news for those who decode ahead."""
         with self._lock:
             begin, end = span
             if abs(begin - self._stop_byte) > self._window_bytes:
@@ -63,8 +63,9 @@ class Walk:
             else:
                 return False
             self._position = (self._stop_byte - 1) // self._plane_bytes
-            self.is_wanted = self._is_walking()
-            return self.is_wanted
+            was_wanted = self.is_wanted
+            self.is_wanted = bool(self._planned) or self._plane_to_plan() is not None
+            return self.is_wanted and not was_wanted  # a thread that is woken for nothing costs the reader
 
     def step(self) -> None:
         """Decode one tile ahead of the reader; clears `is_wanted` if there is none to be decoded now."""

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from copickfs.arrays import Tile
 
-_AT_ONCE = 1 << 15
-"""So many voxels fit into a processor's own cache as float64, where going over them again costs little."""
+_AT_ONCE = 1 << 16
+"""So many voxels fit into a processor's own cache, where going over them again costs little."""
+
+_ROW = 1024
 
 
 class Moments(NamedTuple):
@@ -66,23 +68,45 @@ class Moments(NamedTuple):
 
 
 def moments(voxels: NDArray[Any]) -> Moments:
-    """The moments of the finite values of an array of any shape and numeric type."""
+    """The moments of the finite values of an array of any shape and numeric type.
+
+    Of types that are narrow the differences from a value near the mean are summed up in float32, `_ROW` at
+    a time, which takes half the time and is good for six digits; all else is done in float64.
+    """
     flat = voxels.reshape(-1)
     total = Moments()
+    near = float(flat[0]) if flat.size and np.isfinite(flat[0]) else 0.0
+    is_narrow = np.can_cast(flat.dtype, np.float32, "safe")
     for start in range(0, flat.size, _AT_ONCE):
         part = flat[start : start + _AT_ONCE]
-        block = part.astype(np.float64)
-        mean = float(block.mean())
-        if not math.isfinite(mean):
-            part = block = block[np.isfinite(block)]
-            if not block.size:
-                continue
-            mean = float(block.mean())
-        minimum, maximum = float(part.min()), float(part.max())
-        block -= mean
-        block *= block  # not vdot: BLAS would have its own threads for this
-        total += Moments(block.size, minimum, maximum, mean, float(block.sum()))
+        found = _moments(part, near, np.float32 if is_narrow else np.float64)
+        if not math.isfinite(found.squares):
+            part = part[np.isfinite(part)]
+            found = _moments(part, near, np.float64) if part.size else Moments()
+        total += found
     return total
+
+
+def _moments(part: NDArray[Any], near: float, dtype: type[np.float32 | np.float64]) -> Moments:
+    """Of a few voxels; not finite if they are not, or if their squares are too large for the type.
+
+    Args:
+        part: At least one.
+        near: A value near their mean, so that squares do not cancel out.
+        dtype: What is calculated with.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        origin = dtype(near)
+        block = np.subtract(part, origin, dtype=dtype)
+        whole = block.size // _ROW * _ROW
+        away = squares = 0.0
+        for rows in (block[:whole].reshape(-1, _ROW), block[whole:].reshape(1, -1)):
+            away += float(np.add.reduce(rows, axis=1).sum(dtype=np.float64))
+            # Not vdot, which is BLAS: its threads spin on a busy machine.
+            squares += float(np.einsum("ij,ij->i", rows, rows).sum(dtype=np.float64))
+        minimum, maximum = float(np.minimum.reduce(part)), float(np.maximum.reduce(part))
+        shift = away / part.size
+        return Moments(part.size, minimum, maximum, float(origin) + shift, squares - away * shift)
 
 
 class _Counted:

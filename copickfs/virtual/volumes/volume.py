@@ -184,16 +184,21 @@ class SharedVolume:
         return held
 
     def _copy(self, tile: Tile, slab: Slab, part: Box, out: NDArray[Any], *, wait: bool) -> None:
-        z, y, x = (max(begin, low) for begin, low in zip(tile.start, (part.z, part.y, part.x), strict=True))
-        stops = (part.z_stop, part.y_stop, part.x_stop)
-        z_stop, y_stop, x_stop = (min(end, high) for end, high in zip(tile.stop, stops, strict=True))
-        first = tile.start
+        # Spelled out: this is done for each tile of each request of the kernel's.
+        (tile_z, tile_y, tile_x), (tile_z_stop, tile_y_stop, tile_x_stop) = tile.start, tile.stop
+        part_z, part_z_stop, part_y, part_y_stop, part_x, part_x_stop = part
+        z = max(part_z, tile_z)
+        y = max(part_y, tile_y)
+        x = max(part_x, tile_x)
+        z_stop = min(part_z_stop, tile_z_stop)
+        y_stop = min(part_y_stop, tile_y_stop)
+        x_stop = min(part_x_stop, tile_x_stop)
         wanted = (
-            slice(z - first[0], z_stop - first[0]),
-            slice(y - first[1], y_stop - first[1]),
-            slice(x - first[2], x_stop - first[2]),
+            slice(z - tile_z, z_stop - tile_z),
+            slice(y - tile_y, y_stop - tile_y),
+            slice(x - tile_x, x_stop - tile_x),
         )
-        target = out[z - part.z : z_stop - part.z, y - part.y : y_stop - part.y, x - part.x : x_stop - part.x]
+        target = out[z - part_z : z_stop - part_z, y - part_y : y_stop - part_y, x - part_x : x_stop - part_x]
         if not wait:
             held = self._held(tile, wait=False)
             if not isinstance(held, InMemory):
