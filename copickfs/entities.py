@@ -125,8 +125,8 @@ class EntityRecord:
         version: Differs when its metadata may have changed.
         detail: What its metadata tells: ``shape`` (z, y, x), ``dtype``, ``chunks``, ``levels``,
             ``voxel_size`` (Angstrom), ``pyramid`` (see `copickfs.arrays.levels_of`), ``points``,
-            ``filaments``, ``vertices``, ``faces``, and ``portal``, what a data portal tells; whatever
-            is not known is not there.
+            ``filaments``, ``vertices``, ``faces``, ``drawn`` (both of a mesh's scene), and ``portal``, what
+            a data portal tells; whatever is not known is not there.
         run_name: The name that people know its run by, where that is another than its directory's.
     """
 

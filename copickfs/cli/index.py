@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--layer", metavar="L", help="Only what this layer has.")
 @click.option("--full", is_flag=True, help="Read everything again, also what has not changed.")
+@click.option("--statistics", is_flag=True, help="Also read all voxels, for exact headers under Views.")
 @click.option("--offline", is_flag=True, help="Never ask a network: index what is known and cached.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
-def index(config: Path, layer: str | None, *, full: bool, offline: bool, quiet: bool) -> None:
+def index(
+    config: Path, layer: str | None, *, full: bool, statistics: bool, offline: bool, quiet: bool
+) -> None:
     """Bring the index of CONFIG up to date: what `copickfs find` and `copickfs search` answer from.
 
     A run that is interrupted is gone on with by the next one. A mount keeps its index up to date by
@@ -51,17 +54,29 @@ def index(config: Path, layer: str | None, *, full: bool, offline: bool, quiet: 
             summary = opened.catalog.index(full=full, layer=layer, progress=progress, stop=stop)
         if not quiet:
             _report(opened.catalog, summary, time.monotonic() - begun_s)
-        _end(summary, stop)
+        failed = _compute(opened.catalog, stop, quiet=quiet) if statistics and not stop.is_set() else []
+        _end([*summary.skipped, *failed], stop)
 
 
-def _end(summary: Summary, stop: threading.Event) -> None:
+def _compute(catalog: Catalog, stop: threading.Event, *, quiet: bool) -> list[tuple[str, str]]:
+    """Compute the statistics of all volumes; those of which they are not known, and why."""
+    from copickfs.indexing.volumes import compute
+
+    with stopping(stop), _shown("stores", quiet=quiet) as progress:
+        computed = compute(catalog, stop, progress and (lambda total, done: progress(0, total, done)))
+    if not quiet:
+        click.echo(f"{computed.files} volumes have exact statistics")
+    return computed.failed
+
+
+def _end(skipped: list[tuple[str, str]], stop: threading.Event) -> None:
     from copickfs.cli.catalogs import end_incomplete, tell_skipped
 
     if stop.is_set():
-        tell_skipped(summary.skipped)
+        tell_skipped(skipped)
         click.echo("copickfs: stopped; the next run goes on from here", err=True)
         sys.exit(INTERRUPTED)
-    end_incomplete(summary.skipped)
+    end_incomplete(skipped)
 
 
 def _report(catalog: Catalog, summary: Summary, took_s: float) -> None:
@@ -77,7 +92,7 @@ def _report(catalog: Catalog, summary: Summary, took_s: float) -> None:
 
 
 @contextlib.contextmanager
-def _shown(*, quiet: bool) -> Iterator[Progress | None]:
+def _shown(what: str = "runs", *, quiet: bool) -> Iterator[Progress | None]:
     """A progress bar on standard error, where that is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield None
@@ -86,7 +101,7 @@ def _shown(*, quiet: bool) -> Iterator[Progress | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     bar = Progress(
-        TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[entities]}"),
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[entities]}"),
         TimeElapsedColumn(), console=Console(stderr=True),
     )  # fmt: skip
     begun_s = time.monotonic()
@@ -95,7 +110,7 @@ def _shown(*, quiet: bool) -> Iterator[Progress | None]:
 
         def progress(entities: int, runs: int, runs_done: int) -> None:
             rate = entities / max(time.monotonic() - begun_s, 1e-9)
-            told = f"{entities:,} entities, {rate:,.0f} a second"
+            told = f"{entities:,} entities, {rate:,.0f} a second" if entities else ""
             bar.update(task, total=runs, completed=runs_done, entities=told)
 
         yield progress

@@ -9,6 +9,7 @@ import struct
 from typing import Any
 
 from copickfs.arrays.documents import MAX_SIZE, item, listed, parsed
+from copickfs.virtual.meshes import drawn
 
 _GLB_HEADER = struct.Struct("<4sIIII")
 _GLB_MAGIC = b"glTF"
@@ -43,7 +44,10 @@ def glb_json_bytes(header: bytes) -> int:
 
 
 def mesh(document: bytes) -> dict[str, Any]:
-    """What the JSON of a glTF tells: the number of ``vertices`` and ``faces``."""
+    """What the JSON of a glTF tells: the number of ``vertices`` and ``faces``, and ``drawn``.
+
+    That is how many of both its views have, where each mesh stands as often as the scene shows it.
+    """
     gltf = parsed(document)
     meshes, accessors = item(gltf, "meshes"), item(gltf, "accessors")
     if not isinstance(meshes, list) or not isinstance(accessors, list):
@@ -60,7 +64,8 @@ def mesh(document: bytes) -> dict[str, Any]:
             seen.add(position)
             if item(primitive, "mode") in (None, _TRIANGLES):
                 faces += (corners if indices is None else _count(accessors, indices) or 0) // _CORNERS
-    return {"vertices": vertices, "faces": faces}
+    counts = drawn(document)
+    return {"vertices": vertices, "faces": faces, **({"drawn": list(counts)} if counts else {})}
 
 
 def _count(accessors: list[Any], index: Any) -> int | None:

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
     from copickfs.entities import EntityType
     from copickfs.model import ByteRange
-    from copickfs.virtual.sources import Source
-
-GROUP = "copickfs.renderers"
-"""The entry points of renderers."""
+    from copickfs.virtual.sources import Limits, Source
 
 
 class Contents(Protocol):
@@ -60,6 +57,9 @@ class Renderer:
     makes_of: ClassVar[Collection[EntityType | None]] = ()
     suffix: ClassVar[str] = ""
 
+    def configure(self, limits: Limits) -> None:
+        """Take no more than this; called once, before anything else."""
+
     def files(self, source: Source) -> Sequence[str]:
         """The names of the files that are made of ``source``; none where nothing can be made of it."""
         return [source.stem + self.suffix]
@@ -75,6 +75,12 @@ class Renderer:
     def render(self, source: Source, name: str) -> bytes:
         """The whole contents of the file ``name``."""
         raise NotImplementedError
+
+    def forget(self, path: str) -> None:
+        """Something has changed at ``path`` of the project, or anything (``""``); from any thread."""
+
+    def close(self) -> None:
+        """Let go of threads and files. Idempotent, never raises."""
 
 
 class Rendered:

@@ -46,6 +46,15 @@ class Found(Protocol):
         ...
 
 
+class Names(Protocol):
+    """See `copickfs.view.merged.Listing`."""
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """One for each name."""
+        ...
+
+
 class Tree(Protocol):
     """The merged tree, as `copickfs.view.View` has it."""
 
@@ -59,6 +68,10 @@ class Tree(Protocol):
 
     def open(self, path: str) -> tuple[LayerFile, Layer]:
         """Open a file, and the layer that it is of."""
+        ...
+
+    def listing(self, path: str) -> Names:
+        """The names in a directory."""
         ...
 
 
@@ -112,6 +125,7 @@ class Pickable(NamedTuple):
         color: Red, green, blue, alpha, 0 to 255 each.
         radius_angstrom: Radius; None where none is given.
         is_particle: True for points.
+        is_filament: True for points along filaments.
     """
 
     name: str
@@ -119,6 +133,21 @@ class Pickable(NamedTuple):
     color: tuple[int, int, int, int]
     radius_angstrom: float | None
     is_particle: bool
+    is_filament: bool = False
+
+
+class Limits(NamedTuple):
+    """What renderers may take, all together.
+
+    Attributes:
+        memory_bytes: Memory for what was decoded.
+        spill_bytes: Room on disk for what was decoded and has no place in memory.
+        spill_directory: Where; ``""`` for the system's own directory of temporary files.
+    """
+
+    memory_bytes: int = 256 << 20
+    spill_bytes: int = 8 << 30
+    spill_directory: str = ""
 
 
 class Project(NamedTuple):

@@ -236,6 +236,7 @@ def test_objects_are_judged_as_copick_judges_them(changes: dict[str, Any]) -> No
         dump = ours.model_dump(mode="json")
         given = PickableObject(**dump).model_dump(mode="json")
         assert given == theirs.model_dump(mode="json")
+        assert ours.is_filament == theirs.is_filament
 
 
 @pytest.mark.parametrize("changes", [{"color": None}])
