@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyfuse3
 
 from copickfs import paths
-from copickfs.errors import CopickfsError, ReadOnly, Stale, WouldBlock
+from copickfs.errors import CopickfsError, NotFound, ReadOnly, Stale, WouldBlock
 from copickfs.layers.writable import Change, Owner
 from copickfs.ops.handles import Handle
 from copickfs.ops.unpublished import Expected
@@ -130,7 +130,7 @@ class Writing:
 
     async def _open(self, number: int, flags: int, thread: int) -> Expected:
         async with self._handles.holding_writer(number) as own:
-            if own is not None and own.written.whole:
+            if own is not None and own.written.whole and await self._shares(own, thread):
                 return Expected(number, own.written, own.layer, 0.0)  # the caller has it before it waits
         place = self._inodes.place(number)
         waiting = self._unpublished.take_at(place, thread)
@@ -145,6 +145,20 @@ class Writing:
         private = self._inodes.fresh(*place, file.entry.identity)
         self._unpublished.expect(place, thread, Expected(private, file, layer, time.monotonic()))
         raise Stale(f"{path!r} is opened for writing as an inode of its own")
+
+    async def _shares(self, own: Handle, thread: int) -> bool:
+        """True if who opens the inode of a version goes on writing that one, and no version of its own.
+
+        Another process that was told of the inode by a name writes its own, unless there is no version by
+        that name to begin with: it came through /proc.
+        """
+        if process_of(thread) == own.process:
+            return True
+        try:
+            await self._path_of(own.number)
+        except (Stale, NotFound):
+            return True
+        return False
 
     async def _open_for_writing(self, path: str, *, truncate: bool) -> tuple[WritableFile, Layer]:
         writer = self.writer

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NAME = "a_1_b.json"
 CALLER = SimpleNamespace(pid=os.getpid(), uid=os.getuid(), gid=os.getgid(), umask=0o022)
 PICKS = "Picks"
+OTHER = SimpleNamespace(pid=os.getppid(), uid=os.getuid(), gid=os.getgid(), umask=0o022)
 CUT = os.O_WRONLY | os.O_TRUNC
 
 
@@ -77,15 +78,15 @@ class Mounted:
         assert self.stored() == data
         return number, info.fh
 
-    async def cut(self, number: int) -> tuple[int, int]:
+    async def cut(self, number: int, caller: Any = CALLER) -> tuple[int, int]:
         """``open(path, "w")`` of what is there, as the kernel does it; its inode and its handle."""
         try:
-            info = await self.operations.open(number, CUT, CALLER)
+            info = await self.operations.open(number, CUT, caller)
         except pyfuse3.FUSEError as error:
             if error.errno != errno.ESTALE:
                 raise
-            number = (await self.operations.lookup(self.parent, NAME.encode(), CALLER)).st_ino
-            info = await self.operations.open(number, CUT, CALLER)
+            number = (await self.operations.lookup(self.parent, NAME.encode(), caller)).st_ino
+            info = await self.operations.open(number, CUT, caller)
         return number, info.fh
 
     async def resize(self, number: int, size_bytes: int) -> None:
@@ -182,6 +183,22 @@ def test_a_release_that_comes_late_publishes_nothing_of_the_next_writer(mounted:
         await mounted.operations.write(second, 0, b"ne")
         await mounted.operations.release(first)
         assert mounted.stored() == b"first"
+        await mounted.finish(second, b"next")
+        assert mounted.stored() == b"next"
+
+    trio.run(main)
+
+
+def test_another_process_writes_a_version_of_its_own_while_one_is_open(mounted: Mounted) -> None:
+    async def main() -> None:
+        number, first = await mounted.create(b"first")
+        its_own, second = await mounted.cut(number, OTHER)
+        assert its_own != number
+        await mounted.operations.write(second, 0, b"ne")
+        await mounted.operations.write(first, 0, b"FIRST")
+        await mounted.operations.flush(first)
+        await mounted.operations.release(first)
+        assert mounted.stored() == b"FIRST"
         await mounted.finish(second, b"next")
         assert mounted.stored() == b"next"
 
