@@ -23,6 +23,7 @@ OBJECTS_DIRECTORY = "Objects"
 _SPACING = "VoxelSpacing"
 _FEATURES_SUFFIX = "_features.zarr"
 _MULTILABEL_SUFFIX = "-multilabel"
+_PYRAMID = "pyramid"
 _PARTS_OF_A_SEGMENTATION = 4
 _PARTS_OF_POINTS = 3
 
@@ -123,8 +124,9 @@ class EntityRecord:
             0 for a run and a voxel spacing: they merge from directories with a time each.
         version: Differs when its metadata may have changed.
         detail: What its metadata tells: ``shape`` (z, y, x), ``dtype``, ``chunks``, ``levels``,
-            ``voxel_size`` (Angstrom), ``points``, ``filaments``, ``vertices``, ``faces``, and ``portal``,
-            what a data portal tells; whatever is not known is not there.
+            ``voxel_size`` (Angstrom), ``pyramid`` (see `copickfs.arrays.levels_of`), ``points``,
+            ``filaments``, ``vertices``, ``faces``, ``drawn`` (both of a mesh's scene), and ``portal``, what
+            a data portal tells; whatever is not known is not there.
         run_name: The name that people know its run by, where that is another than its directory's.
     """
 
@@ -137,8 +139,9 @@ class EntityRecord:
     run_name: str = ""
 
     def document(self) -> dict[str, Any]:
-        """The record as one flat JSON object, without what is empty or not known."""
+        """The record as one flat JSON object, without what is empty or not known, or only of use to us."""
         identity = self.identity
+        shown = {name: value for name, value in self.detail.items() if name != _PYRAMID}
         known = {
             "type": identity.type.name.lower(),
             "path": identity.path,
@@ -157,7 +160,7 @@ class EntityRecord:
             "layers": list(self.layers),
             "size_bytes": None if self.size_bytes == UNSIZED else self.size_bytes,
             "mtime_ns": self.mtime_ns,
-            **({"metadata": self.detail} if self.detail else {}),
+            **({"metadata": shown} if shown else {}),
         }
 
 

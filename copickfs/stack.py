@@ -17,12 +17,16 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from copickfs.indexing.facts import ProjectFacts
 from copickfs.indexing.kept import KeptIndex
 from copickfs.layers.kinds import BuildContext
 from copickfs.layers.manager import LayerManager
 from copickfs.layers.writable import is_writable
 from copickfs.view import View
 from copickfs.view.writing import Writer, is_prompt
+from copickfs.virtual.renderers import Renderers, load
+from copickfs.virtual.sources import Limits, Pickable, Project
+from copickfs.virtual.viewslayer import ViewsLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,11 +179,28 @@ class Stack:
             served: How many requests have been answered so far; the index is kept in the pauses.
         """
         self.index.attach(self.view, self.manager, served)
+        if self.config.views.is_on:
+            self.view.generate(self._generated())
+
+    def _generated(self) -> ViewsLayer:
+        """The files that are made of what the layers have."""
+        views, cache = self.config.views, self.config.cache_config
+        limits = Limits(views.memory_bytes, views.spill_bytes, "" if cache is None else str(cache.root))
+        objects = {
+            each.name: Pickable(
+                each.name, each.label, each.color, each.radius, each.is_particle, each.is_filament
+            )
+            for each in self.config.pickable_objects
+        }
+        project = Project(self.view, ProjectFacts(self.catalog), objects, limits)
+        return ViewsLayer(project, Renderers(lambda: load(views.formats)))
 
     def close(self) -> None:
         """Let go of everything; what waits to be sent stays in its journal. Idempotent."""
         self.closed = True
         self.index.end()
+        if self._view is not None and self._view.generated is not None:
+            self._view.generated.close()
         if self.writer is not None:
             self.writer.close()
         self.manager.close()

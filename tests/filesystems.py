@@ -23,12 +23,18 @@ LOWER: dict[str, bytes | None] = {
 
 
 def configuration(mine: Path | None, lower: Path, **fields: Any) -> dict[str, Any]:
-    """A write layer ``mine`` over ``lab``; without it, ``lab`` alone."""
+    """A write layer ``mine`` over ``lab``; without it, ``lab`` alone. No views, unless ``fields`` say so."""
     layers: dict[str, Any] = {"lab": {"config_type": "filesystem", "root": str(lower), "priority": 1}}
     if mine is not None:
         layers["mine"] = {"config_type": "filesystem", "root": str(mine), "priority": 10, "read_only": False}
         fields["default_write_layer"] = "mine"
-    return {"config_type": "multilayer", "layers": list(layers), "layer_configs": layers, **fields}
+    return {
+        "config_type": "multilayer",
+        "layers": list(layers),
+        "layer_configs": layers,
+        "views": False,
+        **fields,
+    }
 
 
 def write_configuration(file: Path, config: Mapping[str, Any]) -> Path:

@@ -233,7 +233,10 @@ def snapshot_links(root: Path | str) -> dict[str, Shape]:
 
 
 def configuration(roots: Sequence[Path | str], names: Sequence[str] = (), **fields: Any) -> dict[str, Any]:
-    """A multilayer configuration of local layers, highest priority first; all but the first are read-only."""
+    """A multilayer configuration of local layers, highest priority first; all but the first are read-only.
+
+    The tree is that of the layers: without views, unless ``fields`` say so.
+    """
     called = list(names) or [f"layer{i}" for i in range(len(roots))]
     layer_configs = {
         name: {
@@ -250,6 +253,7 @@ def configuration(roots: Sequence[Path | str], names: Sequence[str] = (), **fiel
         "layers": called,
         "layer_configs": layer_configs,
         "default_write_layer": called[0],
+        "views": False,
         **fields,
     }
 

@@ -10,6 +10,7 @@ from copickfs.config.layer_schema import BUILT_IN_MODELS
 from copickfs.config.project import ObjectConfig
 from copickfs.config.redaction import redact_url
 from copickfs.config.schema import MultilayerConfig
+from copickfs.config.views import ViewsConfig
 from copickfs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
     from copickfs.config.source import Location, Source
 
-_MODELS: tuple[type[BaseModel], ...] = (*BUILT_IN_MODELS.values(), ObjectConfig, MultilayerConfig)
+_MODELS: tuple[type[BaseModel], ...] = (
+    *BUILT_IN_MODELS.values(),
+    ObjectConfig,
+    ViewsConfig,
+    MultilayerConfig,
+)
 _FIELDS = {name: field for model in reversed(_MODELS) for name, field in model.model_fields.items()}
 _WORDS = {  # of JSON rather than of Python
     "a valid dictionary": "an object",

@@ -15,6 +15,9 @@ from typing import Any
 from copickfs.errors import ConfigError
 
 GROUP = "copickfs.layers"
+RENDERERS = "copickfs.renderers"
+"""The entry points of what makes files under ``Views/``; see `copickfs.virtual.rendering`."""
+
 BUILT_IN = ("filesystem", "cryoet_data_portal", "cache", "sqlite_db")
 
 
@@ -53,3 +56,12 @@ def find_kind(config_type: str) -> Any:
 
 def _entry_points() -> list[importlib.metadata.EntryPoint]:
     return list(importlib.metadata.entry_points(group=GROUP))
+
+
+def renderer_points() -> dict[str, importlib.metadata.EntryPoint]:
+    """The renderers that are installed, by their words; of two with one word copickfs's own."""
+    found: dict[str, importlib.metadata.EntryPoint] = {}
+    for point in importlib.metadata.entry_points(group=RENDERERS):
+        if point.name not in found or point.value.startswith("copickfs."):
+            found[point.name] = point
+    return found

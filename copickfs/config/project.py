@@ -126,6 +126,12 @@ class ObjectConfig(Model):
 
     _check_name = field_validator("name")(_copick_name)
 
+    @property
+    def is_filament(self) -> bool:
+        """True for an object that is declared a filament, as copick has it."""
+        own = self.metadata.get("copick")
+        return isinstance(own, dict) and own.get("filament") is not None
+
     @model_validator(mode="before")
     @classmethod
     def _accept_older_forms(cls, data: Any) -> Any:

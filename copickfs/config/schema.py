@@ -27,6 +27,7 @@ from copickfs.config.layer_schema import (
 )
 from copickfs.config.project import ProjectConfig, fault, nearest
 from copickfs.config.source import Location, Place, Source, source_of
+from copickfs.config.views import ViewsConfig  # noqa: TC001 -- pydantic looks it up
 from copickfs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -136,6 +137,12 @@ class MultilayerConfig(ProjectConfig):
         None,
         description="The index, if it is not among the layers.",
         examples=[{"db_path": "~/.cache/copickfs/index.db"}],
+    )
+    views: ViewsConfig = Field(
+        default=True,
+        validate_default=True,
+        description="The files under `Views/`: true, false, a list of formats, or an object (below).",
+        examples=[["mrc", "star"]],
     )
 
     _source: Source = PrivateAttr(default_factory=Source)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from copickfs.indexing.arrays import level_paths
-from copickfs.indexing.documents import item, parsed
-from copickfs.indexing.metadata import MAX_DOCUMENT_BYTES, Metadata
+from copickfs.arrays.documents import item, parsed
+from copickfs.arrays.multiscales import level_paths
+from copickfs.arrays.pyramid import MAX_DOCUMENT_BYTES
+from copickfs.indexing.metadata import Metadata
 
 if TYPE_CHECKING:
     from copickfs.view import View

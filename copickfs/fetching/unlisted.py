@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from copickfs import paths
+from copickfs.arrays.documents import item, parsed
+from copickfs.arrays.pyramid import MAX_DOCUMENT_BYTES
 from copickfs.errors import AccessDenied, NotADirectory, NotFound
 from copickfs.fetching.levels import levels_of
-from copickfs.indexing.documents import item, parsed
-from copickfs.indexing.metadata import MAX_DOCUMENT_BYTES, Metadata
+from copickfs.indexing.metadata import Metadata
 
 if TYPE_CHECKING:
     from copickfs.model import Entry

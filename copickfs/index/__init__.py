@@ -14,6 +14,7 @@ from copickfs.index.pruning import prune_names, prune_stacks
 from copickfs.index.queries import Criteria, Queries
 from copickfs.index.sources import run_name_of
 from copickfs.index.stack import stack_key
+from copickfs.index.statistics import StatisticsTable
 
 __all__ = [
     "BUSY_S",
@@ -23,6 +24,7 @@ __all__ = [
     "EntityTable",
     "Queries",
     "StackState",
+    "StatisticsTable",
     "in_memory",
     "is_named",
     "matches",

@@ -67,6 +67,7 @@ def _remove_some(connection: sqlite3.Connection, stack: int) -> bool:
     EntityChange(connection, stack).remove(directories)
     if len(directories) == _DIRECTORIES_AT_ONCE:
         return False
+    connection.execute("DELETE FROM volume_statistics WHERE stack = ?", (stack,))
     connection.execute("DELETE FROM stack WHERE id = ?", (stack,))
     return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-VERSION = 2
+VERSION = 3
 """``PRAGMA user_version`` of a database with these tables."""
 
 APPLICATION_ID = 0x636F706B
@@ -112,7 +112,22 @@ CREATE TABLE portal_run (
 """
 """What version 2 has added."""
 
-TABLES = _FIRST + _SECOND
+_THIRD = """
+-- What all voxels of a volume come to; see `copickfs.index.statistics`.
+CREATE TABLE volume_statistics (
+    stack INTEGER NOT NULL REFERENCES stack (id),
+    path TEXT NOT NULL,                       -- of the array, or a part of it, in the merged tree
+    version TEXT NOT NULL,                    -- differs when the voxels may have changed
+    minimum REAL NOT NULL,
+    maximum REAL NOT NULL,
+    mean REAL NOT NULL,
+    rms REAL NOT NULL,                        -- of the deviations from the mean
+    PRIMARY KEY (stack, path)
+) WITHOUT ROWID;
+"""
+"""What version 3 has added."""
 
-MIGRATIONS: dict[int, str] = {1: _SECOND}
+TABLES = _FIRST + _SECOND + _THIRD
+
+MIGRATIONS: dict[int, str] = {1: _SECOND, 2: _THIRD}
 """By the version that they start from, the statements that make the next one."""

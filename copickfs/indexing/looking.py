@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from copickfs.model import Entry
     from copickfs.view import View
 
-_FORMAT = "1"
+_FORMAT = "2"
 """Another one where other things are read of the same documents: all of them are read again then."""
 
 _BITS = {name: 1 << number for number, name in enumerate(ENTITY_DIRECTORIES)}

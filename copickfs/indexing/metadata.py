@@ -13,9 +13,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
 
+from copickfs.arrays.documents import parsed
+from copickfs.arrays.pyramid import MAX_DOCUMENT_BYTES, levels_document, pyramid_of, summary_of
 from copickfs.entities import EntityType
-from copickfs.errors import LayerError, NotADirectory, NotFound, Stale, Transient, WouldBlock
-from copickfs.indexing import arrays, documents
+from copickfs.errors import (
+    LayerError,
+    NotADirectory,
+    NotFound,
+    Stale,
+    Transient,
+    Unreadable,
+    WouldBlock,
+)
+from copickfs.indexing import documents
 from copickfs.layers.local import LocalLayer
 from copickfs.model import ByteRange
 
@@ -26,9 +36,6 @@ if TYPE_CHECKING:
     from copickfs.layers.base import Layer, LayerFile
     from copickfs.model import Entry
     from copickfs.view import View
-
-MAX_DOCUMENT_BYTES = 1 << 20
-"""Longer metadata documents of arrays and meshes are not read."""
 
 MAX_POINTS_BYTES = 8 << 20
 """Points in a longer file are not counted: the whole of it has to be parsed for that."""
@@ -181,32 +188,25 @@ class _Store:
         self._path = path
         self._layer = layer
         self.looked_at: list[str] = []
+        self._read: dict[str, Any] = {}
 
     def read(self) -> dict[str, Any]:
-        """What the documents say of the first level, or of the array that the store is."""
-        found = arrays.levels(self._document(".zattrs"))
-        if found is None:
-            root = self._document("zarr.json")
-            if root is not None:
-                return self._read_3(root)
-            root = self._document(".zarray")
-            if root is not None:
-                return arrays.array_2(root)
-            found = arrays.Levels("0", {})  # the attributes are written last
-        inner = f"{found.finest}/.zarray" if found.finest else ".zarray"
-        return {**found.detail, **arrays.array_2(self._document(inner))}
-
-    def _read_3(self, root: Any) -> dict[str, Any]:
-        found = arrays.levels(documents.item(root, "attributes"))
-        if found is None or not found.finest:
-            return {**(found.detail if found else {}), **arrays.array_3(root)}
-        return {**found.detail, **arrays.array_3(self._document(f"{found.finest}/zarr.json"))}
+        """What the documents say of the first level, or of the array that the store is, and ``pyramid``."""
+        detail = summary_of(self._document)
+        try:
+            return {**detail, "pyramid": levels_document(pyramid_of(self._document))}
+        except Unreadable:
+            return detail
 
     def _document(self, inner: str) -> Any:
-        data, version = self._metadata.document(f"{self._path}/{inner}", self._layer, MAX_DOCUMENT_BYTES)
-        mark = _ABSENT_MARK if not version else _UNSURE_MARK if version.endswith(_UNSURE) else _mark(version)
-        self.looked_at.append(mark + inner)
-        return documents.parsed(data) if data else None
+        if inner not in self._read:
+            data, version = self._metadata.document(f"{self._path}/{inner}", self._layer, MAX_DOCUMENT_BYTES)
+            mark = (
+                _ABSENT_MARK if not version else _UNSURE_MARK if version.endswith(_UNSURE) else _mark(version)
+            )
+            self.looked_at.append(mark + inner)
+            self._read[inner] = parsed(data) if data else None
+        return self._read[inner]
 
 
 def _known_of(layer: Layer, path: str) -> Mapping[str, Any] | None:

@@ -65,8 +65,11 @@ class Places:
             found: What is there; None for a new name.
 
         Raises:
-            ReadOnly: What is there is decided by a layer above that one, or there is no such layer.
+            ReadOnly: What is there is decided by a layer above that one, or made of other files, or there is
+                no such layer.
         """
+        if self._view.is_generated(path):
+            self.refuse(self._view.generated, path)
         decides = found.layer if found is not None else None
         source = decides
         if self._to_source and source is None:
@@ -89,6 +92,8 @@ class Places:
             ReadOnly: It would not be seen there, because a layer above hides it.
             NotFound: The directory does not exist in the merged tree.
         """
+        if self._view.is_generated(path):
+            self.refuse(self._view.generated, path)
         directory = paths.split(path)[0]
         place = self._place(path, paths.store_of(directory), layer)
         self._check_seen(path, place)

@@ -42,7 +42,7 @@ def config(store: ObjectStore, **options: object) -> dict[str, Any]:
         "timeout": 3,
         **options,
     }
-    return {"config_type": "multilayer", "layers": ["lab"], "layer_configs": {"lab": lab}}
+    return {"config_type": "multilayer", "layers": ["lab"], "layer_configs": {"lab": lab}, "views": False}
 
 
 def tomogram(store: ObjectStore, directory: Path) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -14,6 +14,7 @@ from copickfs.config import from_string, parse
 from copickfs.config.layer_schema import BUILT_IN_MODELS, RemoteFields
 from copickfs.config.project import ObjectConfig, ProjectConfig
 from copickfs.config.schema import FSConfig, LayerConfig, MultilayerConfig
+from copickfs.config.views import ViewsConfig
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 COMMON = [name for name in LayerConfig.model_fields if name not in ProjectConfig.model_fields]
@@ -37,6 +38,7 @@ TABLES: dict[str, tuple[type[BaseModel], list[str]]] = {
         MultilayerConfig,
         [name for name in MultilayerConfig.model_fields if name not in ProjectConfig.model_fields],
     ),
+    "### The files under `Views/`": (ViewsConfig, list(ViewsConfig.model_fields)),
     "## copick's own keys": (ProjectConfig, list(ProjectConfig.model_fields)),
     "### Entries of `pickable_objects`": (ObjectConfig, list(ObjectConfig.model_fields)),
     "## Every layer": (LayerConfig, COMMON),
@@ -82,7 +84,7 @@ def test_table_matches_the_model(heading: str) -> None:
 
 
 def test_every_field_is_in_a_table() -> None:
-    for model in (MultilayerConfig, ObjectConfig, *BUILT_IN_MODELS.values()):
+    for model in (MultilayerConfig, ViewsConfig, ObjectConfig, *BUILT_IN_MODELS.values()):
         for name in model.model_fields:
             assert f"| `{name}` |" in DOCUMENT
 

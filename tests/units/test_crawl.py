@@ -68,6 +68,7 @@ def test_a_whole_tree() -> None:
     assert (summary.reads, summary.skipped, summary.is_whole) == (11, [], True)
     assert found[TOMOGRAM].detail == {
         "shape": [4, 5, 6], "chunks": [4, 5, 6], "dtype": "|u1", "levels": 1, "voxel_size": 10.0,
+        "pyramid": [["0", [4, 5, 6], "|u1", 0, [10.0] * 3, 0]],
     }  # fmt: skip
     assert found[PICKS].detail == {"points": 3}
     entry = tree.view.lookup(PICKS).entry
@@ -129,9 +130,11 @@ def test_documents_rewritten_in_place_are_noticed(name: str, tmp_path: Path) -> 
         file.truncate()
     os.utime(tmp_path / "lab" / TOMOGRAM / name, ns=(1, 1))
     assert crawler.crawl().reads == 1
-    assert records.all()[TOMOGRAM].detail == before | (
-        {"voxel_size": 20.0} if name == ".zattrs" else {"shape": [4, 5, 7], "chunks": [4, 5, 7]}
-    )
+    size, scale = (6, 20.0) if name == ".zattrs" else (7, 10.0)
+    assert records.all()[TOMOGRAM].detail == before | {
+        "shape": [4, 5, size], "chunks": [4, 5, size], "voxel_size": scale,
+        "pyramid": [["0", [4, 5, size], "|u1", 0, [scale] * 3, 0]],
+    }  # fmt: skip
 
 
 def test_what_is_gone_is_forgotten() -> None:
@@ -467,7 +470,7 @@ def test_one_layer_while_a_crawl_is_interrupted() -> None:
 def test_all_is_read_again_where_more_is_read_than_before(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = Crawled(project())
     tree.crawler.crawl()
-    monkeypatch.setattr("copickfs.indexing.looking._FORMAT", "2")
+    monkeypatch.setattr("copickfs.indexing.looking._FORMAT", "9")
     assert tree.crawler.crawl().reads == 11
     assert tree.crawler.crawl().reads == 0
 

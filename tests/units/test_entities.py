@@ -217,7 +217,7 @@ def test_words_for_kinds() -> None:
 
 def test_a_record_as_a_document() -> None:
     identity = Identity(EntityType.TOMOGRAM, f"{RUN}/VoxelSpacing10.000/wbp.zarr", "TS_1", 10.0, "wbp")
-    record = EntityRecord(identity, ("mine", "lab"), 0, 5, "v", {"levels": 3})
+    record = EntityRecord(identity, ("mine", "lab"), 0, 5, "v", {"levels": 3, "pyramid": [["0"]]})
     assert record.document() == {
         "type": "tomogram", "path": identity.path, "run": "TS_1", "voxel_size": 10.0, "name": "wbp",
         "layer": "mine", "layers": ["mine", "lab"], "size_bytes": 0, "mtime_ns": 5, "metadata": {"levels": 3},

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from copickfs.arrays.multiscales import level_paths
 from copickfs.config import load
 from copickfs.demo import write_demo
 from copickfs.fetching import Looking, Targets, found, named, surroundings
 from copickfs.fetching.selection import topmost
 from copickfs.indexing import Catalog, criteria_of, open_catalog
-from copickfs.indexing.arrays import level_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

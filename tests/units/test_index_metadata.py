@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copickfs import MemoryLayer
+from copickfs.arrays import multiscales as arrays
+from copickfs.arrays.pyramid import MAX_DOCUMENT_BYTES, array_2, array_3
 from copickfs.entities import identify
 from copickfs.errors import AccessDenied, Stale, Unavailable
-from copickfs.indexing import arrays, documents
-from copickfs.indexing.metadata import MAX_DOCUMENT_BYTES, MAX_POINTS_BYTES, Known, Metadata
+from copickfs.indexing import documents
+from copickfs.indexing.metadata import MAX_POINTS_BYTES, Known, Metadata
 from copickfs.layers.local import LocalLayer
 from copickfs.view import View
 
@@ -74,8 +76,8 @@ def told(path: str, files: dict[str, bytes]) -> dict[str, Any]:
     return known(View([MemoryLayer("a", 1, files, directories=(TOMOGRAM,))]), path).detail
 
 
-def store(**files: Any) -> dict[str, Any]:
-    """What a tomogram with these documents tells; ``__`` in a name stands for ``/.``."""
+def whole_store(**files: Any) -> dict[str, Any]:
+    """What a tomogram with these documents tells."""
     return told(
         TOMOGRAM,
         {
@@ -83,6 +85,11 @@ def store(**files: Any) -> dict[str, Any]:
             for name, data in files.items()
         },
     )
+
+
+def store(**files: Any) -> dict[str, Any]:
+    """The same, but for its pyramid."""
+    return {name: value for name, value in whole_store(**files).items() if name != "pyramid"}
 
 
 def glb(document: Any, *, length: int | None = None) -> bytes:
@@ -107,7 +114,9 @@ def test_a_store_that_zarr_has_written(tmp_path: Path) -> None:
     array[:] = np.ones((7, 8, 9), "u1")
     layer = LocalLayer("a", tmp_path)
     layer.connect()
-    assert known(View([layer]), TOMOGRAM).detail == {"shape": [7, 8, 9], "chunks": [7, 4, 9], "dtype": "|u1"}
+    assert known(View([layer]), TOMOGRAM).detail == {
+        "shape": [7, 8, 9], "chunks": [7, 4, 9], "dtype": "|u1", "pyramid": [["", [7, 8, 9], "|u1", 0, 0, 0]],
+    }  # fmt: skip
 
 
 def test_an_ome_zarr_of_version_3() -> None:
@@ -191,10 +200,10 @@ def test_sizes_of_voxels_that_are_none(scale: Any) -> None:
 
 @pytest.mark.parametrize("bad", [-1, 10**1000, 1.5, "4", None, True, [[4]]])
 def test_shapes_that_are_none(bad: Any) -> None:
-    assert arrays.array_2({**ARRAY_2, "shape": [4, bad], "chunks": [bad]}) == {"dtype": "<f4"}
-    assert arrays.array_2({**ARRAY_2, "shape": bad}).keys() == {"chunks", "dtype"}
-    assert "dtype" not in arrays.array_2({**ARRAY_2, "dtype": [["r", "<i4"]] * 99})
-    assert arrays.array_3({**ARRAY_3, "codecs": bad, "chunk_grid": bad}) == {
+    assert array_2({**ARRAY_2, "shape": [4, bad], "chunks": [bad]}) == {"dtype": "<f4"}
+    assert array_2({**ARRAY_2, "shape": bad}).keys() == {"chunks", "dtype"}
+    assert "dtype" not in array_2({**ARRAY_2, "dtype": [["r", "<i4"]] * 99})
+    assert array_3({**ARRAY_3, "codecs": bad, "chunk_grid": bad}) == {
         "shape": [4, 5, 6], "dtype": "float32",
     }  # fmt: skip
 
@@ -226,9 +235,9 @@ def test_vertices_and_faces_of_a_mesh() -> None:
         "meshes": [{"primitives": [primitive, {**primitive, "mode": 1}]},
                    {"primitives": [{"attributes": {"POSITION": 2}}]}],
     }  # fmt: skip
-    assert told(MESH, {MESH: glb(gltf)}) == {"vertices": 109, "faces": 203}
+    assert told(MESH, {MESH: glb(gltf)}) == {"vertices": 109, "faces": 203, "drawn": [0, 0]}
     long = {**gltf, "extras": "x" * 100_000}
-    assert told(MESH, {MESH: glb(long)}) == {"vertices": 109, "faces": 203}
+    assert told(MESH, {MESH: glb(long)}) == {"vertices": 109, "faces": 203, "drawn": [0, 0]}
     assert told(MESH, {MESH: glb({**gltf, "extras": "x" * MAX_DOCUMENT_BYTES})}) == {}
 
 
@@ -270,8 +279,8 @@ JSON = st.recursive(
 @settings(max_examples=150, deadline=None)
 def test_no_document_raises_anything(document: Any) -> None:
     data = encoded(document)
-    found = [documents.picks(data), documents.filaments(data), documents.mesh(data), arrays.array_2(document),
-             arrays.array_3(document), arrays.levels(document), arrays.levels({"multiscales": [document]}),
+    found = [documents.picks(data), documents.filaments(data), documents.mesh(data), array_2(document),
+             array_3(document), arrays.levels(document), arrays.levels({"multiscales": [document]}),
              arrays.levels({"multiscales": [{"datasets": [{"path": "0"}], "axes": document}]})]  # fmt: skip
     json.dumps(found, allow_nan=False)
 

@@ -1,0 +1,60 @@
+"""An open file under ``Views``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from copickfs.errors import Stale, WouldBlock
+from copickfs.model import ByteRange
+
+if TYPE_CHECKING:
+    from copickfs.layers.base import Layer
+    from copickfs.model import Entry
+    from copickfs.virtual.rendering import Contents
+
+
+class ViewFile:
+    """One version of a file that a renderer makes. Thread-safe, as its contents are.
+
+    Args:
+        entry: Its entry.
+        contents: What the renderer has opened.
+        layer: The layer that it is made of: reads wait for that one, in its lane.
+
+    Attributes:
+        entry: As given.
+        layer: As given.
+    """
+
+    def __init__(self, entry: Entry, contents: Contents, layer: Layer) -> None:
+        self.entry = entry
+        self.layer = layer
+        self._contents = contents
+
+    def read(self, span: ByteRange) -> bytes:
+        """See `LayerFile.read`."""
+        wanted = self._within(span)
+        return self._whole(self._contents.read(wanted), wanted)
+
+    def read_nowait(self, span: ByteRange) -> bytes | memoryview:
+        """See `LayerFile.read_nowait`."""
+        wanted = self._within(span)
+        try:
+            return self._whole(self._contents.read_nowait(wanted), wanted)
+        except WouldBlock:
+            raise WouldBlock(self.layer.name) from None
+
+    def close(self) -> None:
+        """See `LayerFile.close`."""
+        self._contents.close()
+
+    def _within(self, span: ByteRange) -> ByteRange:
+        size_bytes = self.entry.size_bytes
+        start = min(span.start, size_bytes)
+        return ByteRange(start, max(start, min(span.stop, size_bytes)))
+
+    def _whole(self, data: bytes | memoryview, span: ByteRange) -> bytes:
+        """``data``, if it is as long as it was said to be: the kernel would fill up the rest with zeros."""
+        if len(data) != span.size_bytes:
+            raise Stale(f"{self.entry.name}: what it is made of has changed")
+        return data if isinstance(data, bytes) else bytes(data)

@@ -1,0 +1,164 @@
+"""Decoded tiles, least recently used first out: in memory under a limit, on a disk where that pays."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from copickfs.arrays import Tile
+    from copickfs.virtual.volumes.spill import Slot, Spill
+
+
+class Key(NamedTuple):
+    """Names a tile of a volume; volumes have numbers of their own."""
+
+    volume: int
+    tile: Tile
+
+
+Part = tuple[slice, slice, slice]
+"""The ``(z, y, x)`` range of a tile, with a start and a stop that lie in it."""
+
+
+class InMemory(NamedTuple):
+    """A tile in memory.
+
+    Attributes:
+        version: That of the object that it was decoded from.
+        voxels: ``(z, y, x)``, as they stand in the file; never written.
+        spills: It is to be put on a disk rather than to be decoded again.
+    """
+
+    version: str
+    voxels: NDArray[Any]
+    spills: bool = False
+
+    def copy(self, part: Part, out: NDArray[Any]) -> bool:
+        """Copy a part of it into ``out``, which has its extent; False if it is not there any more."""
+        out[...] = self.voxels[part]
+        return True
+
+
+class OnDisk(NamedTuple):
+    """A tile in the temporary file; see `InMemory`."""
+
+    version: str
+    spill: Spill
+    slot: Slot
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def copy(self, part: Part, out: NDArray[Any]) -> bool:
+        """See `InMemory.copy`."""
+        planes, rows, columns = part
+        _, height, width = self.shape
+        buffer = np.empty((rows.stop - rows.start, width), self.dtype)
+        for plane in range(planes.start, planes.stop):
+            start = (plane * height + rows.start) * width * self.dtype.itemsize
+            if not self.spill.read(self.slot, start, _bytes_of(buffer)):
+                return False
+            out[plane - planes.start] = buffer[:, columns]
+        return True
+
+
+Held = InMemory | OnDisk
+
+
+class Tiles:
+    """The decoded tiles of all volumes. Thread-safe.
+
+    Args:
+        memory_bytes: What is in memory is never more, but for what is on its way to the disk.
+        spill: Where the others go that are worth it.
+    """
+
+    def __init__(self, memory_bytes: int, spill: Spill) -> None:
+        self.memory_bytes = memory_bytes
+        self._spill = spill
+        self._lock = threading.Lock()
+        self._held: OrderedDict[Key, InMemory] = OrderedDict()
+        self._leaving: dict[Key, InMemory] = {}
+        self._on_disk: dict[Key, OnDisk] = {}
+        self.size_bytes = 0
+
+    def get(self, key: Key) -> Held | None:
+        """A tile; None if it has to be decoded."""
+        with self._lock:
+            held = self._held.get(key)
+            if held is not None:
+                self._held.move_to_end(key)
+                return held
+            leaving = self._leaving.get(key)
+            if leaving is not None:
+                return leaving
+            found = self._on_disk.get(key)
+            if found is not None and not found.slot.is_valid:
+                del self._on_disk[key]
+                found = None
+            return found
+
+    def put(self, key: Key, held: InMemory) -> None:
+        """Keep a tile, in the place of what was kept of it."""
+        with self._lock:
+            self._forget(key)
+            self._held[key] = held
+            self.size_bytes += held.voxels.nbytes
+            leaving = []
+            while self.size_bytes > self.memory_bytes:
+                old_key, old = self._held.popitem(last=False)
+                self.size_bytes -= old.voxels.nbytes
+                if old.spills:
+                    self._leaving[old_key] = old
+                    leaving.append((old_key, old))
+        for old_key, old in leaving:
+            self._put_on_disk(old_key, old)
+
+    def drop(self, volume: int) -> None:
+        """Forget all tiles of a volume."""
+        with self._lock:
+            for kept in (self._held, self._leaving, self._on_disk):
+                for key in [key for key in kept if key.volume == volume]:
+                    self._forget(key)
+
+    def close(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._held.clear()
+            self._leaving.clear()
+            self._on_disk.clear()
+            self.size_bytes = 0
+        self._spill.close()
+
+    def _forget(self, key: Key) -> None:
+        old = self._held.pop(key, None)
+        if old is not None:
+            self.size_bytes -= old.voxels.nbytes
+        self._leaving.pop(key, None)
+        found = self._on_disk.pop(key, None)
+        if found is not None:
+            self._spill.free(found.slot)
+
+    def _put_on_disk(self, key: Key, held: InMemory) -> None:
+        slot = self._spill.write(_bytes_of(held.voxels))
+        with self._lock:
+            is_wanted = self._leaving.get(key) is held
+            if is_wanted:
+                del self._leaving[key]
+            if slot is None:
+                return
+            if is_wanted:
+                self._on_disk[key] = OnDisk(
+                    held.version, self._spill, slot, held.voxels.shape, held.voxels.dtype
+                )
+                return
+        self._spill.free(slot)
+
+
+def _bytes_of(voxels: NDArray[Any]) -> memoryview:
+    return voxels.reshape(-1).view(np.uint8).data

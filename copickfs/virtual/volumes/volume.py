@@ -1,0 +1,239 @@
+"""One array of a store, or one channel of it, as all readers in this process share it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from copickfs.errors import Stale, Unreadable, WouldBlock
+from copickfs.layers.flight import SingleFlight
+from copickfs.virtual.volumes.moments import Tally, moments
+from copickfs.virtual.volumes.slabs import Slab
+from copickfs.virtual.volumes.tiles import InMemory, Key, OnDisk
+from copickfs.virtual.volumes.voxels import converted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from copickfs.arrays import Tile
+    from copickfs.virtual.sources import Statistics
+    from copickfs.virtual.volumes.boxes import Box
+    from copickfs.virtual.volumes.decoding import Decoder
+    from copickfs.virtual.volumes.moments import Moments
+    from copickfs.virtual.volumes.sharing import Sharing
+    from copickfs.virtual.volumes.tiles import Held
+
+_ATTEMPTS = 3
+_MAX_SLABS = 32
+_numbers = itertools.count(1)
+
+
+class SharedVolume:
+    """The voxels of a volume as they stand in its file, decoded once for all who read. Thread-safe.
+
+    Args:
+        decoder: What decodes its tiles.
+        dtype: Type of the voxels in the file.
+        sharing: What it shares with other volumes.
+        keep: Told exact statistics, and the mark of the objects, when all of it has been decoded.
+        on_refused: Told of a value that no MRC file can have: its object, the version, and the error.
+
+    Attributes:
+        name: What people and the facts know it by: the path of the array in the tree, and the channel of it.
+        files: The objects of the array.
+        number: Names it among all volumes of the process.
+        shape: ``(z, y, x)``.
+        dtype: As given.
+        tally: What has been counted of it.
+        statistics: What its header says, as long as somebody has it open.
+        estimate: What it said when somebody had it open last.
+        users: How many have it open; changed by who keeps it.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        dtype: np.dtype[Any],
+        *,
+        sharing: Sharing,
+        keep: Callable[[str, Statistics], None],
+        on_refused: Callable[[str, str, Unreadable], None],
+    ) -> None:
+        self.name = decoder.name
+        self.files = decoder.files
+        self.number = next(_numbers)
+        self.shape = decoder.shape
+        self.dtype = dtype
+        planes, rows, columns = self.shape
+        self.tally = Tally(planes * rows * columns)
+        self.statistics: Statistics | None = None
+        self.estimate: Statistics | None = None
+        self.users = 0
+        self._decoder = decoder
+        self._sharing = sharing
+        self._keep = keep
+        self._on_refused = on_refused
+        self._flight = SingleFlight()
+        self._lock = threading.Lock()
+        self._slabs: OrderedDict[int, Slab] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<SharedVolume {self.name} {self.shape}>"
+
+    def slab(self, plane: int, *, wait: bool = True) -> Slab:
+        """The tiles that hold a plane, and which other planes the same ones hold.
+
+        Args:
+            plane: Number of the plane.
+            wait: False to answer from memory, or raise `WouldBlock`.
+        """
+        with self._lock:
+            for start, slab in self._slabs.items():
+                if start <= plane < slab.stop:
+                    return slab
+        if not wait:
+            raise WouldBlock
+        found = Slab(self._decoder.tiles(plane), self.dtype.itemsize)
+        with self._lock:
+            while len(self._slabs) >= _MAX_SLABS:
+                self._slabs.popitem(last=False)
+            self._slabs[found.start] = found
+        return found
+
+    def copy(self, box: Box, out: NDArray[Any], *, wait: bool = True) -> None:
+        """Copy the voxels of a box.
+
+        Args:
+            box: The box.
+            out: An array of its extent and of this volume's ``dtype``.
+            wait: False to answer from memory, or raise `WouldBlock`.
+
+        Raises:
+            Unreadable: A chunk is broken, or has a value that the file cannot have.
+            Stale: The array is not what it was.
+            Transient: A layer is out of reach.
+        """
+        plane = box.z
+        while plane < box.z_stop:
+            slab = self.slab(plane, wait=wait)
+            stop = min(slab.stop, box.z_stop)
+            part = box._replace(z=plane, z_stop=stop)
+            for tile in slab.within(box.y, box.y_stop, box.x, box.x_stop):
+                self._copy(tile, slab, part, out[plane - box.z : stop - box.z], wait=wait)
+            plane = stop
+
+    def fetch(self, tile: Tile, slab: Slab, *, ahead: bool = False) -> Held:
+        """A tile of the current version, decoded if it has to be.
+
+        Args:
+            tile: One of the tiles of ``slab``.
+            slab: Where it is in.
+            ahead: Nobody waits for it yet.
+        """
+        for _attempt in range(_ATTEMPTS):
+            held = self._held(tile, wait=True)
+            if held is not None:
+                return held
+            held = self._flight.run(
+                tile,
+                lambda: self._decode(tile, slab, ahead=ahead),
+                after=lambda held: self._count(tile, held),
+            )
+            if held.version == self.files.version(tile.object):
+                return held
+        raise Stale(f"{self.name}: {tile.object} changes all the time")
+
+    def count(self, tile: Tile) -> Moments:
+        """The moments of a tile, which is decoded and not kept; of any values, those of no MRC file, too."""
+        voxels, version = self._decoder.decode(tile)
+        found = moments(voxels)
+        if self.tally.add(tile, version, found):
+            self._keep_counted()
+        return found
+
+    def described(self, find: Callable[[], Statistics | None]) -> Statistics | None:
+        """What the header says: the same for all who have it open at a time. None if nothing is known.
+
+        Args:
+            find: Finds it out.
+        """
+        if self.statistics is None:
+            found = self._flight.run("statistics", find)
+            with self._lock:
+                if self.statistics is None:
+                    self.statistics = found
+        return self.statistics
+
+    def forget(self) -> None:
+        """Something may have changed: look at the objects again."""
+        self.files.forget()
+        self.estimate = None
+        with self._lock:
+            self._slabs.clear()
+
+    def _held(self, tile: Tile, *, wait: bool) -> Held | None:
+        """A tile that is there and current."""
+        held = self._sharing.tiles.get(Key(self.number, tile))
+        if held is None or held.version != self.files.version(tile.object, wait=wait):
+            return None
+        return held
+
+    def _copy(self, tile: Tile, slab: Slab, part: Box, out: NDArray[Any], *, wait: bool) -> None:
+        z, y, x = (max(begin, low) for begin, low in zip(tile.start, (part.z, part.y, part.x), strict=True))
+        stops = (part.z_stop, part.y_stop, part.x_stop)
+        z_stop, y_stop, x_stop = (min(end, high) for end, high in zip(tile.stop, stops, strict=True))
+        first = tile.start
+        wanted = (
+            slice(z - first[0], z_stop - first[0]),
+            slice(y - first[1], y_stop - first[1]),
+            slice(x - first[2], x_stop - first[2]),
+        )
+        target = out[z - part.z : z_stop - part.z, y - part.y : y_stop - part.y, x - part.x : x_stop - part.x]
+        if not wait:
+            held = self._held(tile, wait=False)
+            if not isinstance(held, InMemory):
+                raise WouldBlock
+            held.copy(wanted, target)
+            return
+        for _attempt in range(_ATTEMPTS):
+            if self.fetch(tile, slab).copy(wanted, target):
+                return
+        # What is on the disk is given up again and again: others need the room.
+        target[...] = converted(self._decoder.decode(tile)[0], self.dtype)[wanted]
+
+    def _decode(self, tile: Tile, slab: Slab, *, ahead: bool) -> Held:
+        """Decode a tile, and keep it. One thread at a time does this for a tile."""
+        held = self._held(tile, wait=True)
+        if held is not None:
+            return held  # somebody has just done it
+        with self._sharing.decoding(ahead=ahead):
+            voxels, version = self._decoder.decode(tile)
+            try:
+                result = converted(voxels, self.dtype)
+            except Unreadable as error:
+                refusal = Unreadable(f"{self.name}: {error}")
+                self._on_refused(tile.object, version, refusal)
+                raise refusal from None
+        result.flags.writeable = False
+        new = InMemory(version, result, self._sharing.spills(slab))
+        self._sharing.tiles.put(Key(self.number, tile), new)
+        return new
+
+    def _count(self, tile: Tile, held: Held) -> None:
+        """Count a tile, unless the statistics are known; when that was the last one, they are."""
+        known = self.statistics
+        if isinstance(held, OnDisk) or (known is not None and known.exact):
+            return
+        if self.tally.needs(tile, held.version) and self.tally.add(tile, held.version, moments(held.voxels)):
+            self._keep_counted()
+
+    def _keep_counted(self) -> None:
+        total, versions = self.tally.counted()
+        statistics = total.statistics(exact=True)
+        if statistics is not None:
+            self._keep(self.files.mark(versions), statistics)
