@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 import mrcfile
@@ -14,8 +15,9 @@ import zarr
 from copickfs.errors import NotFound, Unreadable
 from copickfs.layers.local import LocalLayer
 from copickfs.view import View
-from copickfs.virtual.sources import Project
+from copickfs.virtual.sources import Limits, Project
 from copickfs.virtual.volumes.renderer import MrcRenderer
+from copickfs.virtual.volumes.spill import Spill
 from tests.arrays import document, written_2
 from tests.projects import copick_root
 from tests.viewfacts import NoFacts
@@ -255,6 +257,33 @@ def test_a_name_of_nothing_is_not_found(renderer: MrcRenderer) -> None:
     for name in ("wbp_bin2.mrc", "other.mrc"):
         with pytest.raises(NotFound):
             renderer.size_bytes(source_of(project), name)
+
+
+def test_limits_are_those_of_the_configuration(tmp_path: Path) -> None:
+    renderer = MrcRenderer()
+    renderer.configure(Limits(5000, 700, str(tmp_path / "spill")))
+    tiles = renderer._sharing.tiles
+    assert (tiles.memory_bytes, tiles._spill.limit_bytes) == (5000, 700)
+    assert tiles._spill.write(memoryview(b"voxels")) is not None
+    assert (tmp_path / "spill").is_dir()
+    renderer.close()
+
+
+@pytest.mark.parametrize("variable", [True, False])
+def test_without_a_directory_the_temporary_file_is_where_the_system_has_such_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: bool
+) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    if variable:
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+    spill = Spill(None, 1000)
+    slot = spill.write(memoryview(b"voxels"))
+    assert slot is not None
+    place = os.readlink(f"/proc/self/fd/{spill._file}")
+    assert place.startswith(str(tmp_path) if variable else "/var/tmp/")  # noqa: S108 -- nothing is made there by this name
+    spill.close()
+    buffer = bytearray(6)
+    assert not spill.read(slot, 0, memoryview(buffer))
 
 
 def test_nothing_is_left_of_a_renderer_that_was_never_used(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from copickfs.entities import EntityType
@@ -16,16 +17,15 @@ from copickfs.virtual.volumes.sharing import Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from pathlib import Path
 
-    from copickfs.virtual.sources import Source, Statistics
+    from copickfs.virtual.sources import Limits, Source, Statistics
     from copickfs.virtual.volumes.plans import Plan
     from copickfs.virtual.volumes.volume import SharedVolume
 
 MEMORY_BYTES = 256 << 20
 """Decoded voxels take no more memory, if nothing else is said."""
 
-SPILL_BYTES = 4 << 30
+SPILL_BYTES = 8 << 30
 """The temporary file is no longer, if nothing else is said."""
 
 
@@ -35,7 +35,7 @@ class MrcRenderer(Renderer):
     Args:
         memory_bytes: Decoded voxels of all volumes together take no more memory.
         spill_directory: Where a temporary file is made for those that would be decoded once per plane
-            otherwise; None for this user's cache directory.
+            otherwise; None for the system's own directory of such files.
         spill_bytes: That file is no longer; 0 for none.
     """
 
@@ -53,9 +53,13 @@ class MrcRenderer(Renderer):
         spill_directory: Path | None = None,
         spill_bytes: int = SPILL_BYTES,
     ) -> None:
-        self._sharing = Sharing(memory_bytes, spill_directory, spill_bytes)
         self._refusals = Refusals()
-        self._volumes = Volumes(self._sharing, self._refusals)
+        self._share(memory_bytes, spill_directory, spill_bytes)
+
+    def configure(self, limits: Limits) -> None:
+        """See `Renderer.configure`."""
+        directory = Path(limits.spill_directory) if limits.spill_directory else None
+        self._share(limits.memory_bytes, directory, limits.spill_bytes)
 
     def files(self, source: Source) -> list[str]:
         """See `Renderer.files`. Reads metadata at most.
@@ -122,6 +126,10 @@ class MrcRenderer(Renderer):
         """End all threads, and remove the temporary file. Idempotent, never raises."""
         self._volumes.close()
         self._sharing.close()
+
+    def _share(self, memory_bytes: int, spill_directory: Path | None, spill_bytes: int) -> None:
+        self._sharing = Sharing(memory_bytes, spill_directory, spill_bytes)
+        self._volumes = Volumes(self._sharing, self._refusals)
 
     def _plan(self, source: Source, planned: dict[str, Plan], name: str) -> Plan:
         plan = planned.get(name)

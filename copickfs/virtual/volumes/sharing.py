@@ -26,7 +26,7 @@ class Sharing:
 
     Args:
         memory_bytes: Decoded tiles take no more memory.
-        spill_directory: Where the temporary file is; None for this user's cache directory.
+        spill_directory: Where the temporary file is; None for the system's own directory of such files.
         spill_bytes: It is no longer than this; 0 for none.
 
     Attributes:

@@ -15,12 +15,11 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from copickfs import basedirs
-
 if TYPE_CHECKING:
     from pathlib import Path
 
 _log = logging.getLogger(__name__)
+_ON_DISK = "/var/tmp"  # noqa: S108 -- the file has no name there; in /tmp it may be in memory
 _REST_S = 60.0
 """So long after a disk was full it is not tried again."""
 
@@ -46,7 +45,7 @@ class Spill:
     """The file. Thread-safe; no method raises.
 
     Args:
-        directory: Where it is; None for this user's cache directory.
+        directory: Where it is; None for the system's own directory of such files.
         limit_bytes: It never becomes longer; 0 for no file at all.
     """
 
@@ -162,7 +161,7 @@ class Spill:
             return False
         try:
             self._file = _nameless(self._directory)
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             self._not_before_s = time.monotonic() + _REST_S
             _log.warning("no room on a disk for decoded voxels, which are decoded again instead: %s", error)
             return False
@@ -189,8 +188,9 @@ class Spill:
 
 def _nameless(directory: Path | None) -> int:
     """A file that goes when it is closed, also when the process is killed."""
-    place = directory if directory is not None else basedirs.cache_home() / "copickfs"
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory is not None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = directory or os.environ.get("TMPDIR") or _ON_DISK
     with tempfile.TemporaryFile(dir=place, prefix="voxels-") as file:
         return os.dup(file.fileno())
 
