@@ -22,10 +22,14 @@ class NoFacts:
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self.distrusted: list[str] = []
         self.kept: dict[tuple[str, str], Statistics] = {}
 
     def known(self, _path: str, _entry: Entry, _layer: Layer) -> tuple[str, Mapping[str, Any]] | None:
         return None
+
+    def distrust(self, path: str) -> None:
+        self.distrusted.append(path)
 
     def entities(self, kind: EntityType, run: str | None = None) -> tuple[str, list[Identity]]:
         begin = "ExperimentRuns" if kind is not EntityType.OBJECT else "Objects"

@@ -224,7 +224,7 @@ class _Foreign:
         import numpy as np
 
         with np.errstate(all="ignore"):
-            found = np.ascontiguousarray(self._codec.decode(data))
+            found = np.asarray(self._codec.decode(data)).reshape(-1, order="A")  # as zarr 2 does
         if found.dtype.hasobject or found.nbytes > limit_bytes:
             raise ValueError(f"has {found.nbytes:,} bytes of {found.dtype}")
-        return found
+        return np.ascontiguousarray(found).view("u1")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from copickfs.layers.base import Layer
     from copickfs.model import Entry
 
+_MAX_WRONG = 10_000
 _ALL_FOR_S = 5.0
 """So long the entities of all runs are believed to be the same, if nothing is heard of a change."""
 
@@ -50,9 +51,25 @@ class ProjectFacts:
         self._statistics = None if database is None else StatisticsTable(database, catalog.key)
         self._lock = threading.Lock()
         self._answers: dict[tuple[EntityType, str], _Answer] = {}
+        self._wrong: dict[str, str | None] = {}
 
     def known(self, path: str, entry: Entry, layer: Layer) -> tuple[str, Mapping[str, Any]] | None:
         """See `Facts.known`."""
+        known = self._told(path, entry, layer)
+        if path in self._wrong and known is not None:
+            if self._wrong[path] in (None, known[0]):
+                self._wrong[path] = known[0]
+                return None
+            del self._wrong[path]
+        return known
+
+    def distrust(self, path: str) -> None:
+        """See `Facts.distrust`."""
+        if len(self._wrong) >= _MAX_WRONG:
+            self._wrong.clear()
+        self._wrong[path] = None
+
+    def _told(self, path: str, entry: Entry, layer: Layer) -> tuple[str, Mapping[str, Any]] | None:
         with contextlib.suppress(NotFound, NotADirectory):
             told = layer.known_of(path)
             if told is not None:

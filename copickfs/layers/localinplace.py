@@ -65,7 +65,8 @@ class InPlaceFile(LocalFile):
     def flush(self) -> None:
         """See `WritableFile.flush`. The kernel has it all; another machine may not take it."""
         if not self._layer.prompt:
-            os.close(os.dup(self._descriptor))
+            with self._lock:
+                os.close(os.dup(self._descriptor))
 
     def sync(self) -> None:
         """See `WritableFile.sync`."""
@@ -81,4 +82,5 @@ class InPlaceFile(LocalFile):
     def close(self) -> None:
         """See `WritableFile.close`."""
         self._layer.forgotten(self)
-        super().close()
+        with self._lock:  # what is being written must not go on in another file, which gets the number
+            super().close()

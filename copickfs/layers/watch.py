@@ -197,7 +197,7 @@ class Watcher:
             if self._closed:
                 return
             self._closed = True
-        os.eventfd_write(self._wake, 1)
+            os.eventfd_write(self._wake, 1)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -220,16 +220,20 @@ class Watcher:
                 with self._announcing:
                     self._announce()
         finally:
-            with self._announcing:
+            with self._announcing, self._lock:
+                self._closed = True  # also if the thread fails: its numbers are other files' from now on
                 self._inotify.close()
-            os.close(self._wake)
+                os.close(self._wake)
 
     def _announce(self) -> None:
         for path in self._changed(self._inotify.read(timeout=0)):
-            try:
-                self._callback(path)
-            except Exception:  # noqa: BLE001 -- one bad listener must not silence the others
-                _log.exception("announcing a change of %r failed", path)
+            self._tell(path)
+
+    def _tell(self, path: str) -> None:
+        try:
+            self._callback(path)
+        except Exception:  # noqa: BLE001 -- one bad listener must not silence the others
+            _log.exception("announcing a change of %r failed", path)
 
     def _identify(self) -> tuple[int, int] | None:
         try:
@@ -248,7 +252,7 @@ class Watcher:
             self._paths_of.clear()
             self._own_moves.clear()
             self.watched.clear()
-        self._callback("")
+        self._tell("")
 
     def _changed(self, events: Iterable[Any]) -> dict[str, None]:
         """The distinct paths that ``events`` are about, in order."""
@@ -299,6 +303,8 @@ class Watcher:
             paths.remove(path)
         if not paths and watch in self._paths_of:
             del self._paths_of[watch]
+            if self._closed:
+                return
             try:
                 self._inotify.rm_watch(watch)
             except OSError:

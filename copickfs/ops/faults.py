@@ -5,6 +5,7 @@ pyfuse3 ends the daemon, and the mount, on any exception of a handler that is no
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 from collections import Counter
@@ -57,12 +58,16 @@ def handler(function: Callable[..., Awaitable[Any]]) -> Any:
 
 
 def answer(counters: Counters, operation: str, error: Exception) -> pyfuse3.FUSEError:
-    """The `FUSEError` for ``error``; counts it and logs what nobody foresaw."""
+    """The `FUSEError` for ``error``; counts it and logs what nobody foresaw.
+
+    EBADF is nobody's answer: the kernel checks what programs hand it. It says that a file was used here after
+    it was closed, when its number may be another file's.
+    """
     code = errno_of(error)
     if isinstance(error, Transient):
         counters.errors[code] += 1
         _log.info("%s: %s", operation, error)
-    elif not isinstance(error, (CopickfsError, OSError)):
+    elif not isinstance(error, (CopickfsError, OSError)) or code == errno.EBADF:
         counters.faults[operation] += 1
         _log.error("unforeseen error in %s; the mount goes on", operation, exc_info=error)
     return pyfuse3.FUSEError(code)

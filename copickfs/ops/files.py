@@ -191,8 +191,7 @@ class Files:
                 other.close()
             return False
         for reader, (other, its_layer) in zip(together, fresh, strict=True):
-            reader.file.close()
-            reader.file, reader.layer = other, its_layer
+            self.handles.replace(reader, other, its_layer)
         if not opened.direct_io:
             self.pages.renewed(opened.number, newer.entry.version)
         with contextlib.suppress(OSError):
@@ -230,10 +229,13 @@ class Files:
     async def renew(self, number: int, path: str) -> None:
         """Let all who read an inode go on with the file that has its name by now: it was copied up."""
         for opened in self.handles.of(number):
-            if not opened.writes:
-                file, layer = await self._open(path, number)
-                opened.file.close()
-                opened.file, opened.layer = file, layer
+            if opened.writes:
+                continue
+            file, layer = await self._open(path, number)
+            if opened.gone:
+                file.close()
+            else:
+                self.handles.replace(opened, file, layer)
 
     def entry_of(self, number: int) -> Entry | None:
         """What is known of an inode from an open file; None if none is open."""

@@ -148,7 +148,7 @@ class Names:
     async def _publish(self, place: Place) -> None:
         """Whoever moves or links a file that is being written takes what was written so far along."""
         for handle in self._unpublished.at(place):
-            await self._writing.do(handle.written.flush)
+            await self._writing.publish(handle)
 
     def _detach(self, place: Place) -> None:
         """The file that has this name is another one, or none: what is written to it goes nowhere."""

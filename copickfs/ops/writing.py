@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyfuse3
 
 from copickfs import paths
-from copickfs.errors import CopickfsError, ReadOnly, Stale, WouldBlock
+from copickfs.errors import CopickfsError, NotFound, ReadOnly, Stale, WouldBlock
 from copickfs.layers.writable import Change, Owner
 from copickfs.ops.handles import Handle
 from copickfs.ops.unpublished import Expected
@@ -117,15 +117,21 @@ class Writing:
         if expected is None:
             expected = await self._open(number, flags, thread)
         file = expected.file
+        opened = self._opened(number, file, expected.layer, self._inodes.place(number), thread)
         if flags & os.O_TRUNC:
-            await self.do(file.truncate, 0)
+            # It is open by now, and another handle that has the file does not close it meanwhile.
+            try:
+                await self.do(file.truncate, 0)
+            except BaseException:
+                self._let_go(opened.fh)
+                raise
             self._files.pages.forget(number)
-        return self._opened(number, file, expected.layer, self._inodes.place(number), thread)
+        return opened
 
     async def _open(self, number: int, flags: int, thread: int) -> Expected:
-        own = self._handles.writer_of(number)
-        if own is not None and own.written.whole:
-            return Expected(number, own.written, own.layer, 0.0)
+        async with self._handles.holding_writer(number) as own:
+            if own is not None and own.written.whole and await self._shares(own, thread):
+                return Expected(number, own.written, own.layer, 0.0)  # the caller has it before it waits
         place = self._inodes.place(number)
         waiting = self._unpublished.take_at(place, thread)
         if waiting is not None:
@@ -139,6 +145,20 @@ class Writing:
         private = self._inodes.fresh(*place, file.entry.identity)
         self._unpublished.expect(place, thread, Expected(private, file, layer, time.monotonic()))
         raise Stale(f"{path!r} is opened for writing as an inode of its own")
+
+    async def _shares(self, own: Handle, thread: int) -> bool:
+        """True if who opens the inode of a version goes on writing that one, and no version of its own.
+
+        Another process that was told of the inode by a name writes its own, unless there is no version by
+        that name to begin with: it came through /proc.
+        """
+        if process_of(thread) == own.process:
+            return True
+        try:
+            await self._path_of(own.number)
+        except (Stale, NotFound):
+            return True
+        return False
 
     async def _open_for_writing(self, path: str, *, truncate: bool) -> tuple[WritableFile, Layer]:
         writer = self.writer
@@ -227,38 +247,56 @@ class Writing:
         """FSYNC: what was written through any handle of the file is on stable storage."""
         opened = self._handles[handle]
         for writer in [other for other in self._handles.of(opened.number) if other.writes]:
-            await self._lanes.work("writing", writer.written.sync)
+            async with writer.held() as stays:
+                if stays:
+                    await self._lanes.work("writing", writer.written.sync)
+
+    async def publish(self, handle: Handle) -> None:
+        """Publish what was written so far through a handle, if it is open still."""
+        async with handle.held() as stays:
+            if stays:
+                await self.do(handle.written.flush)
 
     async def release(self, handle: int) -> None:
-        """Let go of a file. What was written through a memory map after the last ``close`` is kept, too."""
+        """Let go of a file. What was written through a memory map after the last ``close`` is kept, too.
+
+        That of a file which somebody goes on writing is kept with the rest of it, or others would see a part.
+        """
         opened = self._handles[handle]
         if not opened.writes:
             self._files.release(handle)
             return
-        try:
-            if not opened.failed:
-                await self._publish(opened)
-                if opened.written.whole:
-                    # Nobody else can have changed this version: what the kernel has of it is all of it.
-                    self._files.pages.written(opened.number, opened.written.status().version)
-        except Exception as error:  # noqa: BLE001 -- nobody waits for the answer
-            _log.warning("%r could not be kept when it was closed: %s", self._path(opened.place), error)
-        finally:
-            self._handles.pop(handle)
+        async with opened.held():
+            try:
+                if not (opened.failed or self._handles.is_written_by_others(opened)):
+                    await self._publish(opened)
+                    if opened.written.whole:
+                        # Nobody else can have changed this version: what the kernel has of it is all of it.
+                        self._files.pages.written(opened.number, opened.written.status().version)
+            except Exception as error:  # noqa: BLE001 -- nobody waits for the answer
+                _log.warning("%r could not be kept when it was closed: %s", self._path(opened.place), error)
+            finally:
+                self._let_go(handle)
+                if not (opened.written.whole or self.writer.prompt):
+                    self._follow_closed(opened.number)
+
+    def _let_go(self, handle: int) -> None:
+        opened = self._handles.pop(handle)
+        if opened is not None:
             self._unpublished.remove(opened)
             if not self._handles.shared(opened):
                 opened.file.close()
-            if not (opened.written.whole or self.writer.prompt):
-                self._follow_closed(opened.number)
 
     async def set_size(self, number: int, handle: int | None, size_bytes: int) -> None:
         """Cut or extend a file, open or not."""
-        opened = self._handles[handle] if handle is not None else self._handles.writer_of(number)
         self._files.pages.forget(number)
-        if opened is not None and opened.writes:
-            opened.failed = False
-            await self.do(opened.written.truncate, size_bytes)
+        if handle is not None and self._handles[handle].writes:
+            await self._cut(self._handles[handle], size_bytes)
             return
+        async with self._handles.holding_writer(number) as opened:
+            if opened is not None:
+                await self._cut(opened, size_bytes)
+                return
         expected = self._unpublished.entry_of(number)
         if expected is not None:
             return  # its opening cuts it
@@ -271,12 +309,16 @@ class Writing:
         finally:
             file.close()
 
+    async def _cut(self, opened: Handle, size_bytes: int) -> None:
+        opened.failed = False
+        await self.do(opened.written.truncate, size_bytes)
+
     async def change(self, number: int, change: Change) -> None:
         """Change mode, owner or times of an inode."""
-        opened = self._handles.writer_of(number)
-        if opened is not None:
-            await self.do(opened.written.change, change)
-            return
+        async with self._handles.holding_writer(number) as opened:
+            if opened is not None:
+                await self.do(opened.written.change, change)
+                return
         path = await self._path_of(number)
         found = self._found_nowait(path)
         if found and self.writer.may_write(found):

@@ -57,8 +57,8 @@ class View(Layered):
         return [first] if first.layer in (self.control, self.generated) else super().sources(path)
 
     def negative_ttl_s(self, path: str) -> float:
-        """See `Layered.negative_ttl_s`."""
-        return POLLED_TTL_S if self.is_generated(path) else super().negative_ttl_s(path)
+        """See `Layered.negative_ttl_s`. What will be made of a new file is nothing that can be announced."""
+        return 0.0 if self.is_generated(path) else super().negative_ttl_s(path)
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """See `Layered.subscribe`."""

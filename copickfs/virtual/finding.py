@@ -86,11 +86,11 @@ class Finder:
 
     def directories(self, path: str) -> Iterator[Entry]:
         """The directories in a directory."""
-        if path == naming.VIEWS:
+        if path == naming.VIEWS and self._renderers.of_type(EntityType.OBJECT):
             objects = self.directory(naming.shown_at(OBJECTS_DIRECTORY), wait=True)
             if objects is not None:
                 yield objects
-        elif not naming.is_run(path):
+        if path != naming.VIEWS and not naming.is_run(path):
             return
         for origin in naming.origins_of(path):
             for entry in self._listing(origin):
@@ -129,7 +129,8 @@ class Finder:
         if len(self._reported) >= _MAX_REPORTED:
             self._reported.clear()
         self._reported[key] = source.version
-        _log.warning("no %s can be made of %s: %s", name, source.path or "the project", error)
+        reason = str(error).removeprefix(f"{source.path}: ")
+        _log.warning("no %s can be made of %s: %s", name, source.path or "the project", reason)
 
     def _identities(self, path: str, origin: str) -> Iterator[tuple[Identity | None, Entry]]:
         """What the files of a directory are made of, with their entries; those with longer names first.

@@ -103,6 +103,10 @@ class Facts(Protocol):
         """
         ...
 
+    def distrust(self, path: str) -> None:
+        """What is known of the entity at ``path`` is wrong: it is not to be given again."""
+        ...
+
     def entities(self, kind: EntityType, run: str | None = None) -> tuple[str, Sequence[Identity]]:
         """All entities of a kind, in the order of their paths, and a mark of the answer."""
         ...
@@ -218,6 +222,10 @@ class Source:
             return {}
         self._saw(self.path, found, f"?{self.path}", known[0])
         return known[1]
+
+    def distrust(self) -> None:
+        """What `known` has given is not what the file has; it will not be given again."""
+        self.project.facts.distrust(self.path)
 
     def stat(self, inner: str = "") -> Entry:
         """The entry of the entity's file, or of ``inner`` in its store.

@@ -106,6 +106,9 @@ class ViewsLayer(BaseLayer):
             source = Source(self._project, made.source.identity)
             try:
                 contents = made.renderer.open(source, name)
+            except Stale:
+                self._made.forget(path)  # what was known of it is wrong
+                continue
             except (Unreadable, ValueError) as error:
                 self._finder.report(name, source, error)
                 raise

@@ -122,6 +122,14 @@ def test_each_filter(name: str) -> None:
     same(voxels_of(volume_of(files)), zarr.open(zarr.KVStore(dict(files)), mode="r")[...])
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [">u2", ">f8", "<c8"])
+def test_a_filter_that_gives_another_byte_order(dtype: str, order: str) -> None:
+    values = values_of((9, 10, 11), dtype, 2).round()
+    files = written_2(values, chunks=(5, 5, 5), filters=[numcodecs.Delta(dtype)], order=order)
+    same(voxels_of(volume_of(files)), values)
+
+
 def test_tiles_of_a_large_chunk() -> None:
     values = values_of((70, 200, 210), "<f4", 3)
     values += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,6 +104,14 @@ def test_every_exception_of_the_tree_has_its_errno() -> None:
     for kind in tree:
         assert errors.errno_of(kind("x")) == ERRNOS[kind]
         assert answer(Counters(), "lookup", kind("x")).errno == ERRNOS[kind]
+
+
+def test_a_file_that_was_used_after_it_was_closed_is_a_fault(caplog: pytest.LogCaptureFixture) -> None:
+    counters = Counters()
+    assert answer(counters, "open", OSError(errno.EBADF, os.strerror(errno.EBADF))).errno == errno.EBADF
+    assert answer(counters, "open", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))).errno == errno.ENOSPC
+    assert counters.faults == {"open": 1}
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 def test_other_exceptions() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copickfs import MemoryLayer
+from copickfs.arrays import levels_document, levels_of
 from copickfs.arrays import multiscales as arrays
 from copickfs.arrays.pyramid import MAX_DOCUMENT_BYTES, array_2, array_3
 from copickfs.entities import identify
@@ -131,6 +132,45 @@ def test_arrays_without_multiscales() -> None:
     assert store(**{"zarr.json": {**ARRAY_3, "codecs": None}}) == {
         "shape": [4, 5, 6], "chunks": [4, 5, 6], "dtype": "float32",
     }  # fmt: skip
+
+
+def test_the_pyramid_of_a_store() -> None:
+    attributes = multiscales([10.0] * 3, [20.0] * 3)
+    documents = {".zattrs": attributes, "0/.zarray": ARRAY_2, "1/.zarray": {**ARRAY_2, "shape": [2, 3, 3]}}
+    pyramid = [["0", [4, 5, 6], "<f4", 0, [10.0] * 3, 0], ["1", [2, 3, 3], "<f4", 0, [20.0] * 3, 0]]
+    assert whole_store(**documents)["pyramid"] == pyramid
+    assert levels_document(levels_of(pyramid) or []) == pyramid
+    root = {"node_type": "group", "attributes": {"ome": attributes}}
+    assert [level[0] for level in whole_store(**{"zarr.json": root, "0/zarr.json": ARRAY_3})["pyramid"]] == [
+        "0"
+    ]
+    assert "pyramid" not in whole_store(**{".zattrs": attributes})
+    assert "pyramid" not in whole_store(**{"zarr.json": root})
+
+
+def test_a_level_that_has_changed() -> None:
+    attributes = encoded(multiscales([10.0] * 3, [20.0] * 3))
+    files = {".zattrs": attributes, "0/.zarray": encoded(ARRAY_2), "1/.zarray": encoded(ARRAY_2)}
+    layer = MemoryLayer("a", 1, {f"{TOMOGRAM}/{name}": data for name, data in files.items()})
+    view = View([layer])
+    before = known(view, TOMOGRAM)
+    layer.put(f"{TOMOGRAM}/1/.zarray", encoded({**ARRAY_2, "shape": [2, 3, 3]}))
+    entry = view.lookup(TOMOGRAM).entry
+    assert not Metadata(view).is_store_unchanged(TOMOGRAM, before.version, entry, layer)
+    assert known(view, TOMOGRAM).detail["pyramid"][1][1] == [2, 3, 3]
+
+
+def test_a_store_of_very_many_levels() -> None:
+    attributes = multiscales(*[[10.0] * 3] * 2000)
+    files = {f"{level}/.zarray": ARRAY_2 for level in range(100)}
+    layer = MemoryLayer(
+        "a",
+        1,
+        {f"{TOMOGRAM}/{name}": encoded(data) for name, data in {".zattrs": attributes, **files}.items()},
+    )
+    found = known(View([layer]), TOMOGRAM)
+    assert len(found.detail["pyramid"]) == 32
+    assert found.version.count("\n") < 40
 
 
 def test_a_store_that_is_being_written() -> None:

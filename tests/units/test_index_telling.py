@@ -89,7 +89,12 @@ def test_what_a_layer_tells_is_recorded_and_nothing_is_read(stack: Stacked) -> N
         **{path: {} for path in (*WRITTEN, OWN, f"{RUN}/VoxelSpacing10.000")},
         **{path: {"points": 1} for path in WRITTEN},
         **KNOWN,
-        "Objects/ribosome.zarr": {"shape": [2, 2, 2], "chunks": [2, 2, 2], "dtype": "|u1"},
+        "Objects/ribosome.zarr": {
+            "shape": [2, 2, 2],
+            "chunks": [2, 2, 2],
+            "dtype": "|u1",
+            "pyramid": [["", [2, 2, 2], "|u1", 0, 0, 0]],
+        },
     }
     files = [line for line in stack.telling.asked if line.endswith((".json", ".zarray"))]
     assert files

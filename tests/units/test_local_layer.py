@@ -14,6 +14,7 @@ from copickfs.layers.base import LISTED_TTL_S, POLLED_TTL_S
 from copickfs.layers.local import LocalLayer
 from copickfs.layers.watch import Watcher
 from copickfs.model import ByteRange
+from tests.sandbox import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -271,6 +272,45 @@ def test_a_watcher_at_its_bound_says_that_it_does_not_cover(tmp_path: Path) -> N
         watcher.add(name, str(tmp_path / name))
     assert [watcher.covers(name) for name in ("a", "b", "c", "c/d")] == [True, True, False, False]
     watcher.close()
+
+
+def test_a_watcher_whose_listener_fails_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+
+    def listen(path: str) -> None:
+        told.append(path)
+        raise RuntimeError("planted")
+
+    root = tmp_path / "root"
+    root.mkdir()
+    watcher = Watcher("lab", str(root), listen)
+    root.rename(tmp_path / "before")
+    root.mkdir()
+    wait_until(lambda: told == [""], what="the news of another root")
+    watcher.add("", str(root))
+    (root / "new").touch()
+    wait_until(lambda: "new" in told, what="the news of a file")
+    watcher.close()
+    assert {record.levelname for record in caplog.records} == {"ERROR"}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_watcher_whose_thread_has_ended_writes_to_no_number_that_it_had(tmp_path: Path) -> None:
+    def listen(_path: str) -> None:
+        raise SystemExit
+
+    watcher = Watcher("lab", str(tmp_path), listen)
+    watcher.add("", str(tmp_path))
+    (tmp_path / "new").touch()
+    watcher._thread.join()
+    numbers = []
+    while not numbers or numbers[-1] < watcher._wake:
+        numbers.append(os.open(tmp_path / "other", os.O_WRONLY | os.O_CREAT))
+    assert watcher._wake in numbers
+    watcher.close()
+    assert (tmp_path / "other").stat().st_size == 0
+    for number in numbers:
+        os.close(number)
 
 
 @pytest.mark.parametrize(

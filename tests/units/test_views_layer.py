@@ -14,6 +14,7 @@ from copickfs.errors import (
     NotADirectory,
     NotFound,
     ReadOnly,
+    Stale,
     Unavailable,
     Unreadable,
     WouldBlock,
@@ -232,6 +233,25 @@ def test_an_open_file_is_of_one_version(stack: Stack) -> None:
     file.close()
 
 
+def test_a_length_that_was_wrong_is_found_out_anew(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"length": 3}
+
+    def size_bytes(_self: Text, source: Source, name: str) -> int:
+        return told["length"] if source.stem != "TS_1" else len(source.read()) + len(name)
+
+    def render(_self: Text, source: Source, _name: str) -> bytes:
+        data = source.read()
+        if len(data) != told["length"]:
+            told["length"] = len(data)
+            raise Stale(source.path)
+        return data
+
+    monkeypatch.setattr(Text, "size_bytes", size_bytes)
+    monkeypatch.setattr(Text, "render", render)
+    assert stack.view.lookup(FILE).entry.size_bytes == 3
+    assert stack.content(FILE) == b"points"
+
+
 def test_an_outage_is_no_absence(stack: Stack) -> None:
     source: Any = stack.view.layers[0]
     source.down = True
@@ -252,7 +272,7 @@ def test_what_cannot_be_made_is_told_once(stack: Stack, caplog: pytest.LogCaptur
         with pytest.raises(Unreadable):
             ask(FILE)
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line == f"no alice_1_ribosome.txt can be made of {PICKS}: {PICKS}: says nothing"
+    assert line == f"no alice_1_ribosome.txt can be made of {PICKS}: says nothing"
 
 
 def test_nothing_waits_where_it_may_not(stack: Stack) -> None:

@@ -97,6 +97,7 @@ def points_of(source: Source, expected: int) -> Points:
         listed = _listed(source.path, data)
         del data
         if len(listed) != expected:
+            source.distrust()
             raise Stale(f"{source.path}: has {len(listed):,} points, and was said to have {expected:,}")
         try:
             return _arrays(listed)
