@@ -125,7 +125,8 @@ def test_every_range_is_that_of_the_file_that_mrcfile_writes(
 
 
 @pytest.mark.soak
-@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(1800)
+@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(arrays(), st.lists(st.floats(0, 1), max_size=9))
 def test_every_range_is_that_of_the_file_that_mrcfile_writes_long(
     renderer: MrcRenderer, array: tuple[np.ndarray[Any, Any], dict[str, bytes]], cuts: list[float]

@@ -394,6 +394,27 @@ def test_memory_is_for_all_volumes_together_and_given_back(made: Callable[..., M
     gc.collect()
 
 
+def test_a_channel_does_not_keep_the_memory_of_all_channels(made: Callable[..., MrcRenderer]) -> None:
+    values = array(0, (16, 8, 8, 8))
+    lab = Lab(stored([files_of(values, (16, 8, 8, 8))]))
+    renderer = quiet(made())
+    contents = opened(renderer, project_of(lab), "wbp_c3.mrc")
+    np.testing.assert_array_equal(voxels(contents, values[3]), values[3])
+    (held,) = renderer._sharing.tiles._held.values()
+    root: Any = held.voxels
+    while getattr(root, "base", None) is not None or isinstance(root, memoryview):
+        root = root.obj if isinstance(root, memoryview) else root.base
+    assert memoryview(root).nbytes == held.voxels.nbytes
+    contents.close()
+
+
+def test_flags_are_counted_as_numbers(made: Callable[..., MrcRenderer]) -> None:
+    values = array() > 0.25
+    _lab, project = project_with(values)
+    (found,) = made().compute_statistics(source_of(project)).values()
+    assert found == (0, 1, pytest.approx(values.mean()), pytest.approx(values.std()), True)
+
+
 def project_with(values: np.ndarray[Any, Any]) -> tuple[Lab, Project]:
     lab = Lab(stored([files_of(values)]))
     return lab, project_of(lab)

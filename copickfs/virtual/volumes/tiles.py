@@ -160,5 +160,20 @@ class Tiles:
         self._spill.free(slot)
 
 
+def alone(voxels: NDArray[Any]) -> NDArray[Any]:
+    """The same voxels, without keeping the memory of much more than them; read-only."""
+    root: Any = voxels
+    while isinstance(root, np.ndarray | memoryview):
+        below = root.obj if isinstance(root, memoryview) else root.base
+        if below is None:
+            break
+        root = below
+    known = isinstance(root, np.ndarray | memoryview | bytes | bytearray)
+    if not known or memoryview(root).nbytes > voxels.nbytes + voxels.nbytes // 4:
+        voxels = voxels.copy()
+    voxels.flags.writeable = False
+    return voxels
+
+
 def _bytes_of(voxels: NDArray[Any]) -> memoryview:
     return voxels.reshape(-1).view(np.uint8).data

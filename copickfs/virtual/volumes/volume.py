@@ -11,7 +11,7 @@ from copickfs.errors import Stale, Unreadable, WouldBlock
 from copickfs.layers.flight import SingleFlight
 from copickfs.virtual.volumes.moments import Tally, moments
 from copickfs.virtual.volumes.slabs import Slab
-from copickfs.virtual.volumes.tiles import InMemory, Key, OnDisk
+from copickfs.virtual.volumes.tiles import InMemory, Key, OnDisk, alone
 from copickfs.virtual.volumes.voxels import converted
 
 if TYPE_CHECKING:
@@ -224,8 +224,7 @@ class SharedVolume:
                 refusal = Unreadable(f"{self.name}: {error}")
                 self._on_refused(tile.object, version, refusal)
                 raise refusal from None
-        result.flags.writeable = False
-        new = InMemory(version, result, self._sharing.spills(slab))
+        new = InMemory(version, alone(result), self._sharing.spills(slab))
         self._sharing.tiles.put(Key(self.number, tile), new)
         return new
 
