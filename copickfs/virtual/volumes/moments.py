@@ -101,9 +101,9 @@ def _moments(part: NDArray[Any], near: float, dtype: type[np.float32 | np.float6
         whole = block.size // _ROW * _ROW
         away = squares = 0.0
         for rows in (block[:whole].reshape(-1, _ROW), block[whole:].reshape(1, -1)):
-            away += float(np.add.reduce(rows, axis=1).sum(dtype=np.float64))
+            away += float(np.einsum("ij->i", rows).sum(dtype=np.float64))
             # Not vdot, which is BLAS: its threads spin on a busy machine.
-            squares += float(np.einsum("ij,ij->i", rows, rows).sum(dtype=np.float64))
+            squares += float(np.einsum("ij,ij->j", rows, rows).sum(dtype=np.float64))
         minimum, maximum = float(np.minimum.reduce(part)), float(np.maximum.reduce(part))
         shift = away / part.size
         return Moments(part.size, minimum, maximum, float(origin) + shift, squares - away * shift)
