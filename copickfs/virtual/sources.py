@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import xxhash
 
 from copickfs.entities import EntityType
-from copickfs.errors import LayerError, NotADirectory, NotFound, Stale, Unreadable
+from copickfs.errors import LayerError, NotADirectory, NotFound, Stale, Unreadable, WouldBlock
 from copickfs.model import ByteRange
 from copickfs.paths import STORE_SUFFIX, join, split
 
@@ -174,19 +174,22 @@ class Source:
     Args:
         project: What all sources share.
         identity: What it is; of the type ``EntityType.RUN`` for a run, None for the project.
+        reads: False to raise `WouldBlock` where contents would have to be read.
 
     Attributes:
         project: As given.
         identity: As given.
+        reads: As given.
         seen: What was looked at so far, and its version then: paths of files, ``?`` and the path of
             an entity for what is known of it, ``*`` for what entities there are.
         mtime_ns: The newest time of all that was looked at, ns since the epoch.
         layer: The layer that has the entity, once it was looked up.
     """
 
-    def __init__(self, project: Project, identity: Identity | None) -> None:
+    def __init__(self, project: Project, identity: Identity | None, *, reads: bool = True) -> None:
         self.project = project
         self.identity = identity
+        self.reads = reads
         self.seen: dict[str, str] = {}
         self.mtime_ns = 0
         self.layer: Layer | None = None
@@ -246,6 +249,8 @@ class Source:
     def open(self, inner: str = "") -> LayerFile:
         """Open the entity's file, or ``inner`` in its store. Raises as `stat`."""
         path = self._at(inner)
+        if not self.reads:
+            raise WouldBlock
         try:
             file, layer = self.project.tree.open(path)
         except (NotFound, NotADirectory):
@@ -333,7 +338,7 @@ class _Part(Source):
     """An entity of a run or a project that is a source itself: it has to know what was asked of this one."""
 
     def __init__(self, whole: Source, identity: Identity) -> None:
-        super().__init__(whole.project, identity)
+        super().__init__(whole.project, identity, reads=whole.reads)
         self._whole = whole
         self.seen = whole.seen
 

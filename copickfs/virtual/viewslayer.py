@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 
 from copickfs import paths
 from copickfs.entities import RUNS_DIRECTORY, EntityType
-from copickfs.errors import IsADirectory, NotADirectory, NotFound, Stale, Unreadable, WouldBlock
+from copickfs.errors import (
+    CopickfsError,
+    IsADirectory,
+    NotADirectory,
+    NotFound,
+    Stale,
+    Unreadable,
+    WouldBlock,
+)
 from copickfs.layers.base import LISTED_TTL_S, BaseLayer
 from copickfs.model import UNSIZED, Entry
 from copickfs.paths import join, split
@@ -86,7 +94,7 @@ class ViewsLayer(BaseLayer):
         return directory
 
     def scan(self, path: str) -> list[Entry]:
-        """See `Layer.scan`. Nothing is made for it: files whose lengths are not known yet are `UNSIZED`."""
+        """See `Layer.scan`. Nothing is read for lengths: files that need it are `UNSIZED`."""
         if self._finder.directory(path, wait=True) is None:
             self._file(path)
             raise NotADirectory(path)
@@ -155,10 +163,19 @@ class ViewsLayer(BaseLayer):
         self._renderers.close()
 
     def _listed(self, directory: str, planned: Planned) -> Entry:
-        made = self._made.get(join(directory, planned.name))
-        if made is not None and made.renderer is planned.renderer and made.is_fresh(self._made.news):
+        path = join(directory, planned.name)
+        made = self._made.get(path)
+        news, now_s = self._made.news, time.monotonic()
+        if made is not None and made.renderer is planned.renderer and made.is_fresh(news):
             return made.entry
-        return self._entry(directory, planned, UNSIZED)
+        source = Source(self._project, planned.source.identity, reads=False)
+        try:
+            size_bytes = planned.renderer.size_bytes(source, planned.name)
+        except (CopickfsError, OSError, ValueError):
+            return self._entry(directory, planned, UNSIZED)
+        entry = self._entry(directory, planned._replace(source=source), size_bytes)
+        self._made.put(path, Made(source, planned.renderer, entry, news, now_s))
+        return entry
 
     def _file(self, path: str) -> Made:
         """A file; made anew if anything that it was made of has changed."""
