@@ -64,8 +64,9 @@ def _behind(view: View, path: str) -> str | None:
         if _there(view, origin) is not None:
             found += _entities(origin, view.listing(origin).entries)
     # The longest name: `wbp_bin2.mrc` is of the tomogram of that name, if there is one.
-    made = [each.path for each in found if name.startswith(paths.split(each.path)[1].rpartition(".")[0])]
-    return max(made, key=len, default=None)
+    stems = {paths.split(each.path)[1].rpartition(".")[0]: each.path for each in found}
+    fitting = [stem for stem in stems if stem and name.startswith(stem)]
+    return stems[max(fitting, key=len)] if fitting else None
 
 
 def found(looking: Looking, criteria: Criteria) -> list[str]:
