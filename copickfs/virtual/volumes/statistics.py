@@ -5,6 +5,7 @@ The estimate is made of the coarsest level of the pyramid, or of a part of it th
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -36,11 +37,9 @@ def known(volume: SharedVolume, facts: Facts) -> Statistics | None:
     Raises:
         Transient: A layer is out of reach.
     """
-    versions: dict[str, str] = {}
-    for inner in volume.files.objects():
-        if len(versions) >= _MAX_OBJECTS:
-            return None
-        versions[inner] = volume.files.version(inner)
+    if len(volume.files.objects) > _MAX_OBJECTS:
+        return None
+    versions = {inner: volume.files.version(inner) for inner in volume.files.objects}
     return facts.statistics(volume.name, volume.files.mark(versions))
 
 
@@ -89,11 +88,9 @@ def computed(volume: SharedVolume, is_stopped: Callable[[], bool]) -> Statistics
 
 def _all(volume: SharedVolume) -> Iterator[tuple[Tile, Slab]]:
     plane = 0
-    last: frozenset[Tile] = frozenset()
     while plane < volume.shape[0]:
         slab = volume.slab(plane)
-        yield from ((tile, slab) for tile in slab.tiles if tile not in last)
-        last = frozenset(slab.tiles)
+        yield from ((tile, slab) for tile in slab)
         plane = slab.stop
 
 
@@ -108,9 +105,10 @@ def _sample(volume: SharedVolume) -> Iterator[tuple[Tile, Slab]]:
     seen: set[Tile] = set()
     for count in sorted(range(number), key=_spread):
         slab = volume.slab((2 * count + 1) * planes // (2 * number))
-        share = max(1, int(len(slab.tiles) * SAMPLE_BYTES / number / slab.size_bytes))
-        step = max(1, len(slab.tiles) // share)
-        for tile in slab.tiles[count % step :: step][:share]:
+        share = max(1, int(len(slab) * SAMPLE_BYTES / number / slab.size_bytes))
+        step = max(1, len(slab) // share)
+        for place in itertools.islice(range(count % step, len(slab), step), share):
+            tile = slab[place]
             if tile not in seen:
                 seen.add(tile)
                 yield tile, slab

@@ -98,7 +98,7 @@ class SharedVolume:
                     return slab
         if not wait:
             raise WouldBlock
-        found = Slab(self._decoder.tiles(plane), self.dtype.itemsize)
+        found = Slab(self._decoder.planes(plane), self._decoder.grid, self.dtype.itemsize)
         with self._lock:
             while len(self._slabs) >= _MAX_SLABS:
                 self._slabs.popitem(last=False)
