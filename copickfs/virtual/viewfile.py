@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from copickfs.errors import Stale, WouldBlock
 from copickfs.model import ByteRange
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from copickfs.layers.base import Layer
     from copickfs.model import Entry
     from copickfs.virtual.rendering import Contents
+
+_log = logging.getLogger(__name__)
 
 
 class ViewFile:
@@ -20,16 +25,18 @@ class ViewFile:
         entry: Its entry.
         contents: What the renderer has opened.
         layer: The layer that it is made of: reads wait for that one, in its lane.
+        is_old: True once what it is made of is not what it was when the file was opened.
 
     Attributes:
         entry: As given.
         layer: As given.
     """
 
-    def __init__(self, entry: Entry, contents: Contents, layer: Layer) -> None:
+    def __init__(self, entry: Entry, contents: Contents, layer: Layer, is_old: Callable[[], bool]) -> None:
         self.entry = entry
         self.layer = layer
         self._contents = contents
+        self._is_old = is_old
 
     def read(self, span: ByteRange) -> bytes:
         """See `LayerFile.read`."""
@@ -46,7 +53,10 @@ class ViewFile:
 
     def close(self) -> None:
         """See `LayerFile.close`."""
-        self._contents.close()
+        try:
+            self._contents.close()
+        except Exception as error:  # noqa: BLE001 -- another package's code may raise anything
+            _log.warning("%s cannot be closed: %r", self.entry.name, error)
 
     def _within(self, span: ByteRange) -> ByteRange:
         size_bytes = self.entry.size_bytes
@@ -54,7 +64,10 @@ class ViewFile:
         return ByteRange(start, max(start, min(span.stop, size_bytes)))
 
     def _whole(self, data: bytes | memoryview, span: ByteRange) -> bytes:
-        """``data``, if it is as long as it was said to be: the kernel would fill up the rest with zeros."""
-        if len(data) != span.size_bytes:
+        """``data``, if it is of the version that was opened, and as long as it was said to be.
+
+        The kernel would fill up the rest with zeros.
+        """
+        if len(data) != span.size_bytes or self._is_old():
             raise Stale(f"{self.entry.name}: what it is made of has changed")
         return data if isinstance(data, bytes) else bytes(data)

@@ -8,6 +8,8 @@ no more than looking that up. Thread-safe.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import stat
 import time
@@ -15,26 +17,37 @@ from typing import TYPE_CHECKING
 
 from copickfs import paths
 from copickfs.entities import RUNS_DIRECTORY, EntityType
-from copickfs.errors import IsADirectory, NotADirectory, NotFound, Stale, Unreadable, WouldBlock
+from copickfs.errors import (
+    CopickfsError,
+    IsADirectory,
+    NotADirectory,
+    NotFound,
+    Stale,
+    Unreadable,
+    WouldBlock,
+)
 from copickfs.layers.base import LISTED_TTL_S, BaseLayer
 from copickfs.model import UNSIZED, Entry
 from copickfs.paths import join, split
 from copickfs.virtual import naming
+from copickfs.virtual.access import mode_within
 from copickfs.virtual.finding import NAME, Finder
 from copickfs.virtual.made import Made, MadeFiles
+from copickfs.virtual.rendering import Rendered
 from copickfs.virtual.sources import Source
 from copickfs.virtual.viewfile import ViewFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from copickfs.layers.base import Layer
     from copickfs.virtual.finding import Planned
     from copickfs.virtual.renderers import Renderers
-    from copickfs.virtual.rendering import Renderer
+    from copickfs.virtual.rendering import Contents, Renderer
     from copickfs.virtual.sources import Project
 
 _ATTEMPTS = 3
+_MAX_BYTES = 2**63 - 1
 _BUCKET_NS = 60 * 10**9
 """Files made of stores whose changes nobody announces are new ones this often."""
 
@@ -100,23 +113,53 @@ class ViewsLayer(BaseLayer):
         """See `Layer.open`."""
         if self._finder.directory(path, wait=True) is not None:
             raise IsADirectory(path)
-        name = split(path)[1]
         for _attempt in range(_ATTEMPTS):
-            made = self._file(path)
-            source = Source(self._project, made.source.identity)
-            try:
-                contents = made.renderer.open(source, name)
-            except Stale:
+            news = self._made.news
+            opened = self._opened(path, self._file(path))
+            if opened is None:
                 self._made.forget(path)  # what was known of it is wrong
                 continue
-            except (Unreadable, ValueError) as error:
-                self._finder.report(name, source, error)
-                raise
+            made, source, contents = opened
             tree = self._project.tree
-            if made.source.is_current(tree, wait=True) and source.is_current(tree, wait=True):
-                return ViewFile(made.entry, contents, source.layer or made.source.layer or self)
+            try:
+                if made.source.is_current(tree, wait=True) and source.is_current(tree, wait=True):
+                    layer = source.layer or made.source.layer or self
+                    return ViewFile(made.entry, contents, layer, functools.partial(self._is_old, made, news))
+            except BaseException:
+                contents.close()
+                raise
             contents.close()
         raise Stale(f"{path}: what it is made of changes all the time")
+
+    def _opened(self, path: str, made: Made) -> tuple[Made, Source, Contents] | None:
+        """A file, opened by its renderer; None if it is not what it was said to be."""
+        name = split(path)[1]
+        source = Source(self._project, made.source.identity)
+        try:
+            with self._asking(name, source):
+                contents = made.renderer.open(source, name)
+        except Stale:
+            return None
+        if isinstance(contents, Rendered) and len(contents) != made.entry.size_bytes:
+            return None
+        return made, source, contents
+
+    def _is_old(self, made: Made, news: int) -> bool:
+        return _is_store(made.source) and self._made.has_changed(made.source.path, news)
+
+    @contextlib.contextmanager
+    def _asking(self, name: str, source: Source) -> Iterator[None]:
+        """While a renderer is asked for a file: what it raises is told of, and is an error of the file."""
+        try:
+            yield
+        except ValueError as error:  # Unreadable is one
+            self._finder.report(name, source, error)
+            raise
+        except (CopickfsError, OSError):
+            raise
+        except Exception as error:
+            self._finder.report(name, source, error)
+            raise Unreadable(f"{source.path}: no {name} can be made of it: {error!r}") from error
 
     def open_nowait(self, path: str) -> ViewFile:
         """See `Layer.open_nowait`."""
@@ -176,11 +219,9 @@ class ViewsLayer(BaseLayer):
         directory, name = split(path)
         news, now_s = self._made.news, time.monotonic()
         for planned in self._finder.files(directory, name):
-            try:
-                size_bytes = planned.renderer.size_bytes(planned.source, name)
-            except (Unreadable, ValueError) as error:
-                self._finder.report(name, planned.source, error)
-                raise
+            with self._asking(name, planned.source):
+                size_bytes = _checked(planned.renderer.size_bytes(planned.source, name), planned.source)
+                planned.source.look_at_ways()
             entry = self._entry(directory, planned, size_bytes)
             made = Made(planned.source, planned.renderer, entry, news, now_s)
             self._made.put(path, made)
@@ -209,7 +250,7 @@ class ViewsLayer(BaseLayer):
     def _etag(self, renderer: Renderer, source: Source) -> str:
         """The version of what is made of a source, as far as that was looked at."""
         parts = [type(renderer).__qualname__, source.version]
-        if source.identity is not None and source.identity.type in _STORES:
+        if _is_store(source):
             parts.append(str(self._made.changes_of(source.path)))
             if source.layer is not None and not _announces(source.layer, source.path):
                 parts.append(str(time.time_ns() // _BUCKET_NS))
@@ -221,10 +262,21 @@ class ViewsLayer(BaseLayer):
         inode = hashlib.blake2b(join(directory, name).encode(errors="surrogateescape"), digest_size=8)
         changed_ns = max(source.mtime_ns, of.mtime_ns)
         return Entry(
-            name, stat.S_IFREG | of.mode & 0o666, size_bytes, changed_ns, NAME,
+            name, stat.S_IFREG | mode_within(of, source.access.values()), size_bytes, changed_ns, NAME,
             etag=self._etag(renderer, source), ctime_ns=changed_ns, atime_ns=changed_ns, uid=of.uid,
             gid=of.gid, inode=int.from_bytes(inode.digest()) or 1,
         )  # fmt: skip
+
+
+def _checked(size_bytes: object, source: Source) -> int:
+    """A length that a renderer has told. Raises `Unreadable` if no file can have it."""
+    if type(size_bytes) is not int or not 0 <= size_bytes <= _MAX_BYTES:
+        raise Unreadable(f"{source.path}: no file can have {size_bytes!r:.40} bytes")
+    return size_bytes
+
+
+def _is_store(source: Source) -> bool:
+    return source.identity is not None and source.identity.type in _STORES
 
 
 def _announces(layer: Layer, path: str) -> bool:

@@ -172,7 +172,7 @@ class SharedVolume:
     def forget(self) -> None:
         """Something may have changed: look at the objects again."""
         self.files.forget()
-        self.estimate = None
+        self.estimate = self.statistics = None
         with self._lock:
             self._slabs.clear()
 
