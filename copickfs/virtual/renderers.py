@@ -37,6 +37,11 @@ class Renderers:
         """True if they have been made."""
         return self._all is not None
 
+    @property
+    def suffixes(self) -> list[str]:
+        """How the names of their files end, as far as that is known."""
+        return [renderer.suffix for renderer in (self._all or {}).values()]
+
     def of_type(self, kind: EntityType | None) -> list[tuple[str, Renderer]]:
         """Those that make files of a kind of entities, with their words; see `Renderer.makes_of`."""
         if self._all is None:
@@ -81,7 +86,7 @@ def load(words: list[str] | None, limits: Limits) -> dict[str, Renderer]:
             try:
                 renderer = point.load()()
                 renderer.configure(limits)
-                frozenset(renderer.makes_of)  # or it cannot be asked
+                "".endswith(renderer.suffix), frozenset(renderer.makes_of)  # or it cannot be asked
                 made[word] = renderer
             except (Exception, SystemExit) as error:  # noqa: BLE001 -- another package's code
                 _log.warning("no %s under Views: %s does not load: %s", word, point.value, error)

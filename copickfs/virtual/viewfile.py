@@ -24,17 +24,22 @@ class ViewFile:
     Args:
         entry: Its entry.
         contents: What the renderer has opened.
-        layer: The layer that it is made of: reads wait for that one, in its lane.
+        layer: The layer that it is made of: reads wait for that one.
+        lane: The lane of its reads: not that of the layer, which others need while this is computed.
         is_old: True once what it is made of is not what it was when the file was opened.
 
     Attributes:
         entry: As given.
         layer: As given.
+        lane: As given.
     """
 
-    def __init__(self, entry: Entry, contents: Contents, layer: Layer, is_old: Callable[[], bool]) -> None:
+    def __init__(
+        self, entry: Entry, contents: Contents, layer: Layer, lane: str, is_old: Callable[[], bool]
+    ) -> None:
         self.entry = entry
         self.layer = layer
+        self.lane = lane
         self._contents = contents
         self._is_old = is_old
 
@@ -49,7 +54,7 @@ class ViewFile:
         try:
             return self._whole(self._contents.read_nowait(wanted), wanted)
         except WouldBlock:
-            raise WouldBlock(self.layer.name) from None
+            raise WouldBlock(self.lane) from None
 
     def close(self) -> None:
         """See `LayerFile.close`."""

@@ -91,11 +91,11 @@ class ViewsLayer(BaseLayer):
         """See `Layer.stat_nowait`."""
         made = self._made.get(path)
         if made is not None:
-            self._check_nowait(made)
+            self._check_nowait(path, made)
             return made.entry
         directory = self._finder.directory(path, wait=False)
         if directory is None:
-            raise WouldBlock(self.name)
+            raise WouldBlock(self._lane_of(path))
         return directory
 
     def scan(self, path: str) -> list[Entry]:
@@ -124,7 +124,10 @@ class ViewsLayer(BaseLayer):
             try:
                 if made.source.is_current(tree, wait=True) and source.is_current(tree, wait=True):
                     layer = source.layer or made.source.layer or self
-                    return ViewFile(made.entry, contents, layer, functools.partial(self._is_old, made, news))
+                    lane = self._lane(path, layer)
+                    return ViewFile(
+                        made.entry, contents, layer, lane, functools.partial(self._is_old, made, news)
+                    )
             except BaseException:
                 contents.close()
                 raise
@@ -163,7 +166,7 @@ class ViewsLayer(BaseLayer):
 
     def open_nowait(self, path: str) -> ViewFile:
         """See `Layer.open_nowait`."""
-        raise WouldBlock(self._lane(self._made.get(path)))
+        raise WouldBlock(self._lane_of(path))
 
     def described(self, path: str) -> Mapping[str, str]:
         """What a file is made of."""
@@ -229,20 +232,24 @@ class ViewsLayer(BaseLayer):
         self._made.forget(path)
         raise NotFound(path)
 
-    def _check_nowait(self, made: Made) -> None:
+    def _check_nowait(self, path: str, made: Made) -> None:
         """Raise `WouldBlock` if it cannot be told from memory that a file is current."""
         news, now_s = self._made.news, time.monotonic()
         if made.is_fresh(news):
             return
         is_checked = made.is_quickly_checked and self._is_version(made)
         if not is_checked or not made.source.is_current(self._project.tree, wait=False):
-            raise WouldBlock(self._lane(made))
+            raise WouldBlock(self._lane(path, made.source.layer))
         made.news, made.checked_s = news, now_s
 
-    def _lane(self, made: Made | None) -> str:
-        """Whoever waits for one layer must not stand in the way of the others."""
-        layer = None if made is None else made.source.layer
-        return self.name if layer is None else f"{self.name} of {layer.name}"
+    def _lane(self, path: str, layer: Layer | None) -> str:
+        """Whoever waits for one layer, or for one renderer, must not stand in the way of the others."""
+        suffix = next((each for each in self._renderers.suffixes if each and path.endswith(each)), "")
+        return f"{self.name}{suffix}" if layer is None else f"{self.name}{suffix} of {layer.name}"
+
+    def _lane_of(self, path: str) -> str:
+        made = self._made.get(path)
+        return self._lane(path, None if made is None else made.source.layer)
 
     def _is_version(self, made: Made) -> bool:
         return made.entry.etag == self._etag(made.renderer, made.source)
