@@ -32,7 +32,7 @@ _PLANES = 16
 
 
 def known(volume: SharedVolume, facts: Facts) -> Statistics | None:
-    """The exact statistics that were kept for what the volume is now; None if there are none.
+    """The exact statistics of what the volume is now, kept or counted; None if there are none.
 
     Raises:
         Transient: A layer is out of reach.
@@ -40,7 +40,8 @@ def known(volume: SharedVolume, facts: Facts) -> Statistics | None:
     if len(volume.files.objects) > _MAX_OBJECTS:
         return None
     versions = {inner: volume.files.version(inner) for inner in volume.files.objects}
-    return facts.statistics(volume.name, volume.files.mark(versions))
+    kept = facts.statistics(volume.name, volume.files.mark(versions))
+    return kept or volume.counted(versions)
 
 
 def estimated(volume: SharedVolume, coarsest: SharedVolume) -> Statistics | None:
@@ -59,7 +60,8 @@ def estimated(volume: SharedVolume, coarsest: SharedVolume) -> Statistics | None
             continue  # a reader is told when it comes there
         size = math.prod(stop - start for start, stop in zip(tile.start, tile.stop, strict=True))
         done_bytes += size * coarsest.dtype.itemsize
-    return total.statistics(exact=coarsest is volume and volume.tally.is_complete)
+    exact = coarsest is volume and volume.tally.is_complete and _bytes_of(volume) <= SAMPLE_BYTES
+    return total.statistics(exact=exact)
 
 
 def computed(volume: SharedVolume, is_stopped: Callable[[], bool]) -> Statistics | None:
@@ -96,9 +98,8 @@ def _all(volume: SharedVolume) -> Iterator[tuple[Tile, Slab]]:
 
 def _sample(volume: SharedVolume) -> Iterator[tuple[Tile, Slab]]:
     """Tiles spread over a volume, all if they are not more than `SAMPLE_BYTES` together."""
-    planes, rows, columns = volume.shape
-    whole_bytes = planes * rows * columns * volume.dtype.itemsize
-    if whole_bytes <= SAMPLE_BYTES:
+    planes = volume.shape[0]
+    if _bytes_of(volume) <= SAMPLE_BYTES:
         yield from _all(volume)
         return
     number = min(planes, _PLANES)
@@ -112,6 +113,10 @@ def _sample(volume: SharedVolume) -> Iterator[tuple[Tile, Slab]]:
             if tile not in seen:
                 seen.add(tile)
                 yield tile, slab
+
+
+def _bytes_of(volume: SharedVolume) -> int:
+    return math.prod(volume.shape) * volume.dtype.itemsize
 
 
 def _spread(count: int) -> int:

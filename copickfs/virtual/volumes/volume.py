@@ -15,7 +15,7 @@ from copickfs.virtual.volumes.tiles import InMemory, Key, OnDisk, alone
 from copickfs.virtual.volumes.voxels import converted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -155,6 +155,16 @@ class SharedVolume:
         if self.tally.add(tile, version, found):
             self._keep_counted()
         return found
+
+    def counted(self, versions: Mapping[str, str]) -> Statistics | None:
+        """The exact statistics, if all of these versions of the objects were counted; they are kept then."""
+        if not self.tally.is_complete:
+            return None
+        total, counted = self.tally.counted()
+        if counted != versions:
+            return None
+        self._keep_counted()
+        return total.statistics(exact=True)
 
     def described(self, find: Callable[[], Statistics | None]) -> Statistics | None:
         """What the header says: the same for all who have it open at a time. None if nothing is known.
