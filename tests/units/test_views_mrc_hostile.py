@@ -82,3 +82,9 @@ def test_what_would_be_longer_than_a_file_can_be_has_none(renderer: MrcRenderer)
     project = project_of(sparse([MOST] * 3, [64] * 3))
     with pytest.raises(Unreadable, match="longer than any can be"):
         renderer.files(source_of(project))
+
+
+def test_what_would_never_be_known_is_not_computed(renderer: MrcRenderer) -> None:
+    project = project_of(sparse([MILLION] * 3, [128] * 3))
+    with pytest.raises(Unreadable, match="stay estimates, for it has more than 32,768 chunks"):
+        renderer.compute_statistics(source_of(project))

@@ -200,6 +200,16 @@ def test_computing_can_be_stopped_and_goes_on_later(renderer: MrcRenderer) -> No
     assert set(lab.chunks().values()) == {1}
 
 
+def test_a_broken_level_leaves_the_others_to_be_computed(renderer: MrcRenderer) -> None:
+    values, coarse = array(), array(1)[::2, ::2, ::2]
+    lab = lab_of(values, coarse)
+    project = project_of(lab)
+    lab.put(f"{WBP}/0/1.0.0", b"broken")
+    with pytest.raises(Unreadable, match=r"0/1\.0\.0"):
+        renderer.compute_statistics(source_of(project))
+    assert [path for path, _version in project.facts.kept] == [f"{WBP}/1"]
+
+
 def test_computing_says_what_is_broken(renderer: MrcRenderer) -> None:
     lab = lab_of(array())
     lab.put(f"{WBP}/0/2.0.0", b"nonsense")

@@ -75,10 +75,14 @@ def computed(volume: SharedVolume, is_stopped: Callable[[], bool]) -> Statistics
         None if it was stopped, if there are no finite voxels, or if the volume changed meanwhile.
 
     Raises:
-        Unreadable: A chunk is broken.
+        Unreadable: A chunk is broken; or there are more than `known` ever looks at.
         Stale: The array is not what it was.
         Transient: A layer is out of reach.
     """
+    if len(volume.files.objects) > _MAX_OBJECTS:
+        raise Unreadable(
+            f"{volume.name}: its statistics stay estimates, for it has more than {_MAX_OBJECTS:,} chunks"
+        )
     for tile, _slab in _all(volume):
         if is_stopped():
             return None
