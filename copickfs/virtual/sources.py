@@ -150,11 +150,13 @@ class Limits(NamedTuple):
         memory_bytes: Memory for what was decoded.
         spill_bytes: Room on disk for what was decoded and has no place in memory.
         spill_directory: Where; ``""`` for the system's own directory of temporary files.
+        floor_bytes: So much room on its file system is left to others.
     """
 
     memory_bytes: int = 256 << 20
     spill_bytes: int = 8 << 30
     spill_directory: str = ""
+    floor_bytes: int = 1 << 30
 
 
 class Project(NamedTuple):

@@ -59,7 +59,7 @@ class MrcRenderer(Renderer):
     def configure(self, limits: Limits) -> None:
         """See `Renderer.configure`."""
         directory = Path(limits.spill_directory) if limits.spill_directory else None
-        self._share(limits.memory_bytes, directory, limits.spill_bytes)
+        self._share(limits.memory_bytes, directory, limits.spill_bytes, limits.floor_bytes)
 
     def files(self, source: Source) -> list[str]:
         """See `Renderer.files`. Reads metadata at most.
@@ -136,8 +136,10 @@ class MrcRenderer(Renderer):
         self._volumes.close()
         self._sharing.close()
 
-    def _share(self, memory_bytes: int, spill_directory: Path | None, spill_bytes: int) -> None:
-        self._sharing = Sharing(memory_bytes, spill_directory, spill_bytes)
+    def _share(
+        self, memory_bytes: int, spill_directory: Path | None, spill_bytes: int, floor_bytes: int = 0
+    ) -> None:
+        self._sharing = Sharing(memory_bytes, spill_directory, spill_bytes, floor_bytes)
         self._volumes = Volumes(self._sharing, self._refusals)
 
     def _plan(self, source: Source, planned: dict[str, Plan], name: str) -> Plan:
