@@ -12,7 +12,6 @@ from copickfs.entities import EntityRecord, EntityType
 from copickfs.index.entitychange import EntityChange
 from copickfs.index.rows import COLUMNS, JOINED, MOST_STACKS, ids_of, record_of, stack_id
 from copickfs.index.text import shown, stored
-from copickfs.paths import split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -132,17 +131,6 @@ class EntityTable:
             )
             values = (stack_id(connection, self.key), f"/{layer}/")
             return [shown(path) for (path,) in connection.execute(found, values)]
-
-    def record(self, path: str) -> EntityRecord | None:
-        """The record of the entity at ``path``; None if it is not in the index."""
-        directory, leaf = split(path)
-        with self.database.reading() as connection:
-            row = self._directory(connection, directory)
-            if row is None:
-                return None
-            found = f"SELECT {COLUMNS} FROM {JOINED} WHERE e.directory = ? AND e.leaf = ?"
-            one = connection.execute(found, (row[0], stored(leaf))).fetchone()
-            return None if one is None else record_of(one)
 
     def known(self, directory: str) -> tuple[str, Mapping[str, EntityRecord]]:
         """The stamp of a directory (``""`` if it is not in the index) and its records by name.

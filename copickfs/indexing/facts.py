@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
 
@@ -21,12 +21,13 @@ from copickfs.entities import (
 from copickfs.errors import IndexUnavailable, NotADirectory, NotFound
 from copickfs.index import StatisticsTable
 from copickfs.indexing.metadata import STORES, Metadata
-from copickfs.paths import join
+from copickfs.paths import join, split
 from copickfs.virtual.sources import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from copickfs.entities import EntityRecord
     from copickfs.indexing.catalog import Catalog
     from copickfs.layers.base import Layer
     from copickfs.model import Entry
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 _MAX_WRONG = 10_000
 _ALL_FOR_S = 5.0
 """So long the entities of all runs are believed to be the same, if nothing is heard of a change."""
+
+_ONE_FOR_S = 1.0
+"""The same for those of one run."""
+
+_MAX_ANSWERS = 1_000
+_RECORDS_FOR_S = 1.0
+"""So long the records of a directory are kept for the other entities in it; each is compared all the same."""
 
 
 class ProjectFacts:
@@ -52,6 +60,7 @@ class ProjectFacts:
         self._lock = threading.Lock()
         self._answers: dict[tuple[EntityType, str], _Answer] = {}
         self._wrong: dict[str, str | None] = {}
+        self._kept = _Kept("", 0.0, {})
 
     def known(self, path: str, entry: Entry, layer: Layer) -> tuple[str, Mapping[str, Any]] | None:
         """See `Facts.known`."""
@@ -74,20 +83,20 @@ class ProjectFacts:
             told = layer.known_of(path)
             if told is not None:
                 return _digest(json.dumps(dict(told), sort_keys=True)), told
-        if self._catalog.table is None:
-            return None
-        try:
-            record = self._catalog.table.record(path)
-        except IndexUnavailable:
-            return None
-        if record is None or record.layers[:1] != (layer.name,):
-            return None
-        if record.identity.type in STORES:
-            asked = layer if len(record.layers) == 1 else None
-            is_same = self._metadata.is_store_unchanged(path, record.version, entry, asked)
-        else:
-            is_same = record.version == entry.version
-        return (record.version, record.detail) if is_same else None
+        for anew in (False, True):
+            record = self._record(path, anew=anew)
+            if record is not None and self._is_true(record, path, entry, layer):
+                return record.version, record.detail
+        return None
+
+    def _is_true(self, record: EntityRecord, path: str, entry: Entry, layer: Layer) -> bool:
+        """True if a record is of what is at ``path`` now."""
+        if record.layers[:1] != (layer.name,):
+            return False
+        if record.identity.type not in STORES:
+            return record.version == entry.version
+        asked = layer if len(record.layers) == 1 else None
+        return self._metadata.is_store_unchanged(path, record.version, entry, asked)
 
     def entities(self, kind: EntityType, run: str | None = None) -> tuple[str, list[Identity]]:
         """See `Facts.entities`. The tree is asked, so that nothing that is there is missing."""
@@ -100,10 +109,12 @@ class ProjectFacts:
         begin = RUNS_DIRECTORY if kind is not EntityType.OBJECT else OBJECTS_DIRECTORY
         below = self._below(join(begin, run) if run else begin)
         found = sorted((each for each in below if each.type is kind), key=lambda each: each.path)
-        answer = _Answer(_digest("\0".join(each.path for each in found)), found, news)
-        if run is None:
-            with self._lock:
-                self._answers[key] = answer
+        believed_s = _ALL_FOR_S if run is None else _ONE_FOR_S
+        answer = _Answer(_digest("\0".join(each.path for each in found)), found, news, believed_s)
+        with self._lock:
+            if len(self._answers) >= _MAX_ANSWERS:
+                self._answers.clear()
+            self._answers[key] = answer
         return answer.mark, found
 
     def statistics(self, path: str, version: str) -> Statistics | None:
@@ -119,6 +130,26 @@ class ProjectFacts:
             if self._statistics is not None:
                 self._statistics.put(path, version, statistics[:4])
 
+    def _record(self, path: str, *, anew: bool) -> EntityRecord | None:
+        """What is in the index; the records of a directory come together, for they are asked for together.
+
+        Args:
+            path: The entity.
+            anew: Those that are at hand are not of what is there now.
+        """
+        if self._catalog.table is None:
+            return None
+        directory, leaf = split(path)
+        kept = self._kept
+        if kept.directory != directory or time.monotonic() - kept.since_s > (0 if anew else _RECORDS_FOR_S):
+            begun_s = time.monotonic()
+            try:
+                kept = _Kept(directory, begun_s, dict(self._catalog.table.known(directory)[1]))
+            except IndexUnavailable:
+                return None
+            self._kept = kept
+        return kept.records.get(leaf)
+
     def _below(self, directory: str) -> Iterator[Identity]:
         try:
             entries = self._view.listing(directory).entries
@@ -133,14 +164,22 @@ class ProjectFacts:
                 yield from self._below(path)
 
 
+class _Kept(NamedTuple):
+    """The records of one directory, as they were a moment ago."""
+
+    directory: str
+    since_s: float
+    records: dict[str, EntityRecord]
+
+
 class _Answer:
     """All entities of one kind, at one time."""
 
-    def __init__(self, mark: str, identities: list[Identity], news: int) -> None:
+    def __init__(self, mark: str, identities: list[Identity], news: int, believed_s: float) -> None:
         self.mark = mark
         self.identities = identities
         self._news = news
-        self._until_s = time.monotonic() + _ALL_FOR_S
+        self._until_s = time.monotonic() + believed_s
 
     def is_valid(self, news: int) -> bool:
         """True if nothing was heard of since, and it is not old."""

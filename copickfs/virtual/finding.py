@@ -16,7 +16,7 @@ from copickfs.virtual import naming
 from copickfs.virtual.sources import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from copickfs.entities import Identity
     from copickfs.virtual.renderers import Renderers
@@ -39,12 +39,32 @@ class Planned(NamedTuple):
         renderer: What makes it.
         source: What it is made of, so far as it had to be looked at for its name.
         of: The entry of the entity, or of the directory that it stands for.
+        before: The entities that were asked for files first, by their paths.
     """
 
     name: str
     renderer: Renderer
     source: Source
     of: Entry
+    before: Mapping[str, Source]
+
+    def watch_rivals(self, source: Source) -> None:
+        """Let the file be another one as soon as an entity with a longer name claims its name.
+
+        Args:
+            source: What the file is made of, as it remembers that.
+        """
+        if _is_whole(source.identity):
+            return
+        directory, entity = split(source.path)
+        end = entity.removeprefix(source.stem)
+        for length in range(len(source.stem) + 1, len(self.name.removesuffix(self.renderer.suffix)) + 1):
+            path = join(directory, self.name[:length] + end)
+            if path in self.before:
+                for seen, version in self.before[path].seen.items():
+                    source.seen.setdefault(seen, version)
+            elif identify(path, is_dir=end == STORE_SUFFIX) is not None:
+                source.expect_none(path)
 
 
 class Finder:
@@ -111,7 +131,7 @@ class Finder:
             path: The directory.
             wanted: Only those of this name.
         """
-        before: list[Source] = []
+        before: dict[str, Source] = {}
         for origin in naming.origins_of(path):
             for identity, entry in self._identities(path, origin):
                 source = Source(self._project, identity)
@@ -119,35 +139,9 @@ class Finder:
                     continue
                 for word, renderer in self._renderers.of_type(None if identity is None else identity.type):
                     for name in self._names(word, renderer, source):
-                        if wanted is None:
-                            yield Planned(name, renderer, source, entry)
-                        elif name == wanted:
-                            self._watch_rivals(name, renderer, source, before)
-                            yield Planned(name, renderer, source, entry)
-                if wanted is not None:
-                    before.append(source)
-
-    def _watch_rivals(self, name: str, renderer: Renderer, source: Source, before: list[Source]) -> None:
-        """Let a file be another one as soon as an entity with a longer name claims its name.
-
-        Args:
-            name: The file.
-            renderer: What makes it.
-            source: What it is made of.
-            before: The entities that were asked first, and have no such file.
-        """
-        if _is_whole(source.identity):
-            return
-        directory, entity = split(source.path)
-        end = entity.removeprefix(source.stem)
-        for length in range(len(source.stem) + 1, len(name.removesuffix(renderer.suffix)) + 1):
-            path = join(directory, name[:length] + end)
-            rival = identify(path, is_dir=end == STORE_SUFFIX)
-            if rival is not None and all(path != each.path for each in before):
-                source.expect_none(path)
-        for each in before:
-            for path, version in each.seen.items():
-                source.seen.setdefault(path, version)
+                        if wanted is None or name == wanted:
+                            yield Planned(name, renderer, source, entry, before)
+                before[source.path] = source
 
     def report(self, name: str, source: Source, error: Exception) -> None:
         """Say in the log, once for each version of a source, that something cannot be made of it."""

@@ -92,13 +92,6 @@ class MadeFiles:
         """A number that grows when something in a store has changed, as far as was heard of."""
         return self._changes.get(store, self._forgotten)
 
-    def has_changed(self, store: str, news: int) -> bool:
-        """True if a change of something in a store was heard of after so many `news`.
-
-        That anything may have changed does not count: what is open would be lost with every outage.
-        """
-        return self._changes.get(store, 0) > news
-
     def changed(self, path: str) -> list[str]:
         """The files that a change at ``path`` of the project is about; ``""``: anything may have changed."""
         store = store_of(path)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import xxhash
 
 from copickfs.entities import EntityType
-from copickfs.errors import LayerError, NotADirectory, NotFound, Stale, Unreadable
+from copickfs.errors import LayerError, NotADirectory, NotFound, Stale, Unreadable, WouldBlock
 from copickfs.model import ByteRange
 from copickfs.paths import STORE_SUFFIX, join, split
 from copickfs.virtual.access import access_of
@@ -179,10 +179,12 @@ class Source:
     Args:
         project: What all sources share.
         identity: What it is; of the type ``EntityType.RUN`` for a run, None for the project.
+        reads: False to raise `WouldBlock` where contents would have to be read.
 
     Attributes:
         project: As given.
         identity: As given.
+        reads: As given.
         seen: What was looked at so far, and its version then: paths of files, ``?`` and the path of
             an entity for what is known of it, ``*`` for what entities there are.
         access: Who may read what was looked at, by paths.
@@ -190,9 +192,10 @@ class Source:
         layer: The layer that has the entity, once it was looked up.
     """
 
-    def __init__(self, project: Project, identity: Identity | None) -> None:
+    def __init__(self, project: Project, identity: Identity | None, *, reads: bool = True) -> None:
         self.project = project
         self.identity = identity
+        self.reads = reads
         self.seen: dict[str, str] = {}
         self.access: dict[str, Access] = {}
         self.mtime_ns = 0
@@ -253,6 +256,8 @@ class Source:
     def open(self, inner: str = "") -> LayerFile:
         """Open the entity's file, or ``inner`` in its store. Raises as `stat`."""
         path = self._at(inner)
+        if not self.reads:
+            raise WouldBlock
         try:
             file, layer = self.project.tree.open(path)
         except (NotFound, NotADirectory):
@@ -301,8 +306,11 @@ class Source:
         self.seen[f"*{kind.name}/{run or ''}"] = mark
         return [_Part(self, identity) for identity in identities]
 
-    def look_at_ways(self) -> None:
+    def look_at_ways(self, known: dict[str, Access]) -> None:
         """Look at the directories that lead to all that was looked at: a file in a private one is private.
+
+        Args:
+            known: Those that were looked at just now; others are added.
 
         Raises:
             Transient: A layer is out of reach.
@@ -311,7 +319,9 @@ class Source:
             above = split(path)[0]
             while above and above not in self.access:
                 with contextlib.suppress(NotFound, NotADirectory):  # as the next look at the file tells
-                    self.access[above] = access_of(self.project.tree.lookup(above).entry)
+                    if above not in known:
+                        known[above] = access_of(self.project.tree.lookup(above).entry)
+                    self.access[above] = known[above]
                 above = split(above)[0]
 
     def expect_none(self, path: str) -> None:
@@ -368,7 +378,7 @@ class _Part(Source):
     """An entity of a run or a project that is a source itself: it has to know what was asked of this one."""
 
     def __init__(self, whole: Source, identity: Identity) -> None:
-        super().__init__(whole.project, identity)
+        super().__init__(whole.project, identity, reads=whole.reads)
         self._whole = whole
         self.seen = whole.seen
         self.access = whole.access

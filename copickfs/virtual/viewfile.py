@@ -9,8 +9,6 @@ from copickfs.errors import Stale, WouldBlock
 from copickfs.model import ByteRange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from copickfs.layers.base import Layer
     from copickfs.model import Entry
     from copickfs.virtual.rendering import Contents
@@ -26,7 +24,6 @@ class ViewFile:
         contents: What the renderer has opened.
         layer: The layer that it is made of: reads wait for that one.
         lane: The lane of its reads: not that of the layer, which others need while this is computed.
-        is_old: True once what it is made of is not what it was when the file was opened.
 
     Attributes:
         entry: As given.
@@ -34,14 +31,11 @@ class ViewFile:
         lane: As given.
     """
 
-    def __init__(
-        self, entry: Entry, contents: Contents, layer: Layer, lane: str, is_old: Callable[[], bool]
-    ) -> None:
+    def __init__(self, entry: Entry, contents: Contents, layer: Layer, lane: str) -> None:
         self.entry = entry
         self.layer = layer
         self.lane = lane
         self._contents = contents
-        self._is_old = is_old
 
     def read(self, span: ByteRange) -> bytes:
         """See `LayerFile.read`."""
@@ -69,10 +63,7 @@ class ViewFile:
         return ByteRange(start, max(start, min(span.stop, size_bytes)))
 
     def _whole(self, data: bytes | memoryview, span: ByteRange) -> bytes:
-        """``data``, if it is of the version that was opened, and as long as it was said to be.
-
-        The kernel would fill up the rest with zeros.
-        """
-        if len(data) != span.size_bytes or self._is_old():
+        """``data``, if it is as long as it was said to be: the kernel would fill up the rest with zeros."""
+        if len(data) != span.size_bytes:
             raise Stale(f"{self.entry.name}: what it is made of has changed")
         return data if isinstance(data, bytes) else bytes(data)

@@ -9,7 +9,6 @@ no more than looking that up. Thread-safe.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import stat
 import time
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from copickfs.layers.base import Layer
+    from copickfs.virtual.access import Access
     from copickfs.virtual.finding import Planned
     from copickfs.virtual.renderers import Renderers
     from copickfs.virtual.rendering import Contents, Renderer
@@ -99,14 +99,15 @@ class ViewsLayer(BaseLayer):
         return directory
 
     def scan(self, path: str) -> list[Entry]:
-        """See `Layer.scan`. Nothing is made for it: files whose lengths are not known yet are `UNSIZED`."""
+        """See `Layer.scan`. Nothing is read for lengths: files that need it are `UNSIZED`."""
         if self._finder.directory(path, wait=True) is None:
             self._file(path)
             raise NotADirectory(path)
         entries = {entry.name: entry for entry in self._finder.directories(path)}
+        ways: dict[str, Access] = {}
         for planned in self._finder.files(path):
             if planned.name not in entries:
-                entries[planned.name] = self._listed(path, planned)
+                entries[planned.name] = self._listed(path, planned, ways)
         return list(entries.values())
 
     def open(self, path: str) -> ViewFile:
@@ -114,7 +115,6 @@ class ViewsLayer(BaseLayer):
         if self._finder.directory(path, wait=True) is not None:
             raise IsADirectory(path)
         for _attempt in range(_ATTEMPTS):
-            news = self._made.news
             opened = self._opened(path, self._file(path))
             if opened is None:
                 self._made.forget(path)  # what was known of it is wrong
@@ -125,9 +125,7 @@ class ViewsLayer(BaseLayer):
                 if made.source.is_current(tree, wait=True) and source.is_current(tree, wait=True):
                     layer = source.layer or made.source.layer or self
                     lane = self._lane(path, layer)
-                    return ViewFile(
-                        made.entry, contents, layer, lane, functools.partial(self._is_old, made, news)
-                    )
+                    return ViewFile(made.entry, contents, layer, lane)
             except BaseException:
                 contents.close()
                 raise
@@ -146,9 +144,6 @@ class ViewsLayer(BaseLayer):
         if isinstance(contents, Rendered) and len(contents) != made.entry.size_bytes:
             return None
         return made, source, contents
-
-    def _is_old(self, made: Made, news: int) -> bool:
-        return _is_store(made.source) and self._made.has_changed(made.source.path, news)
 
     @contextlib.contextmanager
     def _asking(self, name: str, source: Source) -> Iterator[None]:
@@ -200,11 +195,22 @@ class ViewsLayer(BaseLayer):
         """See `Layer.close`."""
         self._renderers.close()
 
-    def _listed(self, directory: str, planned: Planned) -> Entry:
-        made = self._made.get(join(directory, planned.name))
-        if made is not None and made.renderer is planned.renderer and made.is_fresh(self._made.news):
+    def _listed(self, directory: str, planned: Planned, ways: dict[str, Access]) -> Entry:
+        path = join(directory, planned.name)
+        made = self._made.get(path)
+        news, now_s = self._made.news, time.monotonic()
+        if made is not None and made.renderer is planned.renderer and made.is_fresh(news):
             return made.entry
-        return self._entry(directory, planned, UNSIZED)
+        source = Source(self._project, planned.source.identity, reads=False)
+        try:
+            size_bytes = _checked(planned.renderer.size_bytes(source, planned.name), source)
+            planned.watch_rivals(source)
+            source.look_at_ways(ways)
+        except Exception:  # noqa: BLE001 -- who asks for the file itself is told
+            return self._entry(directory, planned, UNSIZED)
+        entry = self._entry(directory, planned._replace(source=source), size_bytes)
+        self._made.put(path, Made(source, planned.renderer, entry, news, now_s))
+        return entry
 
     def _file(self, path: str) -> Made:
         """A file; made anew if anything that it was made of has changed."""
@@ -224,7 +230,8 @@ class ViewsLayer(BaseLayer):
         for planned in self._finder.files(directory, name):
             with self._asking(name, planned.source):
                 size_bytes = _checked(planned.renderer.size_bytes(planned.source, name), planned.source)
-                planned.source.look_at_ways()
+                planned.watch_rivals(planned.source)
+                planned.source.look_at_ways({})
             entry = self._entry(directory, planned, size_bytes)
             made = Made(planned.source, planned.renderer, entry, news, now_s)
             self._made.put(path, made)
@@ -265,7 +272,7 @@ class ViewsLayer(BaseLayer):
 
     def _entry(self, directory: str, planned: Planned, size_bytes: int) -> Entry:
         """The entry of a file, as open as what it is made of; see `copickfs.virtual.finding`."""
-        name, renderer, source, of = planned
+        name, renderer, source, of, _before = planned
         inode = hashlib.blake2b(join(directory, name).encode(errors="surrogateescape"), digest_size=8)
         changed_ns = max(source.mtime_ns, of.mtime_ns)
         return Entry(

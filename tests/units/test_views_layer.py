@@ -95,7 +95,12 @@ class Flaky(MemoryLayer):
     down = False
     slow = False
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.opened: list[str] = []
+
     def open(self, path: str) -> Any:
+        self.opened.append(path)
         if self.down:
             raise Unavailable("layer a: no answer")
         return super().open(path)
@@ -135,12 +140,13 @@ def stack() -> Stack:
 
 
 def test_the_tree(stack: Stack) -> None:
+    layer: Any = stack.view.layers[0]
     assert stack.names("") == ["ExperimentRuns", "Objects", "Views"]
     assert stack.names("Views") == ["Objects", "TS_1", "TS_2", "all.txt"]
     assert stack.names("Views/TS_1") == ["Picks", "VoxelSpacing10.000", "all.txt"]
+    assert layer.opened == []  # no picks are read for a listing
     assert stack.names("Views/TS_1/VoxelSpacing10.000") == ["wbp.mrc", "wbp_bin2.mrc"]
     assert stack.names("Views/Objects") == ["ribosome.mrc"]
-    assert stack.text.rendered == 0  # a listing makes nothing
     assert stack.content(FILE) == b"POINTS"
     # The tomogram of this name, not the second level of the other.
     assert stack.content("Views/TS_1/VoxelSpacing10.000/wbp_bin2.mrc") == b"wbp_bin2 as wbp_bin2.mrc"
