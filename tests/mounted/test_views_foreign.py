@@ -33,6 +33,7 @@ class Hanging(Renderer):
     suffix = ".hanging"
 
     def size_bytes(self, source, name):
+        source.read()
         wait(name)
 
 
