@@ -28,14 +28,17 @@ class Sharing:
         memory_bytes: Decoded tiles take no more memory.
         spill_directory: Where the temporary file is; None for the system's own directory of such files.
         spill_bytes: It is no longer than this; 0 for none.
+        floor_bytes: So much room on its file system is left to others.
 
     Attributes:
         tiles: The decoded tiles.
         ahead: What decodes ahead of readers.
     """
 
-    def __init__(self, memory_bytes: int, spill_directory: Path | None, spill_bytes: int) -> None:
-        self.tiles = Tiles(memory_bytes, Spill(spill_directory, spill_bytes))
+    def __init__(
+        self, memory_bytes: int, spill_directory: Path | None, spill_bytes: int, floor_bytes: int = 0
+    ) -> None:
+        self.tiles = Tiles(memory_bytes, Spill(spill_directory, spill_bytes, floor_bytes))
         self._processors = len(os.sched_getaffinity(0))
         self.ahead = Ahead(lambda: self._waiting >= self._processors, self._processors)
         self._lock = threading.Lock()
