@@ -35,20 +35,20 @@ def named(looking: Looking, wanted: Iterable[str]) -> list[str]:
             normal = paths.normalise(path)
         except InvalidName as error:
             raise UserError(str(error)) from None
-        there = _there(looking.view, normal) or _behind(looking.view, normal)
+        there = normal if _is_there(looking.view, normal) else _behind(looking.view, normal)
         if there is None:
             raise UserError(f"{path}: there is no such file or directory in the merged tree")
         found.append(there)
     return topmost(found)
 
 
-def _there(view: View, path: str) -> str | None:
-    """``path``, if it is there; None otherwise."""
+def _is_there(view: View, path: str) -> bool:
     try:
-        view.lookup(path)
+        if path:
+            view.lookup(path)
     except (NotFound, NotADirectory):
-        return None
-    return path
+        return False
+    return True
 
 
 def _behind(view: View, path: str) -> str | None:
@@ -56,12 +56,12 @@ def _behind(view: View, path: str) -> str | None:
     if not views.is_below(path):
         return None
     for origin in views.origins_of(path):
-        if _there(view, origin) is not None:
+        if _is_there(view, origin):
             return origin
     directory, name = paths.split(path)
     found = []
     for origin in views.origins_of(directory):
-        if _there(view, origin) is not None:
+        if _is_there(view, origin):
             found += _entities(origin, view.listing(origin).entries)
     # The longest name: `wbp_bin2.mrc` is of the tomogram of that name, if there is one.
     stems = {paths.split(each.path)[1].rpartition(".")[0]: each.path for each in found}

@@ -85,7 +85,8 @@ class Directories:
             return self._attributes.absent(0.0 if self._unpublished.concerns((parent, name)) else ttl_s)
         entry = found.entry
         number = self._inodes.remember(parent, name, entry.identity, entry.look, linked=_is_linked(entry))
-        if self._unpublished.concerns((parent, name)):
+        if self._unpublished.concerns((parent, name)) or self._view.is_generated(path):
+            # What a file is made of can go at any moment, and the kernel would hear of it too late.
             return self._attributes.passing(number, entry, min(found.ttl_s, POLLED_TTL_S))
         return self._attributes.of(number, entry, found.ttl_s)
 
@@ -191,6 +192,8 @@ class Directories:
     ) -> None:
         parent, ttl_s = stream.number, stream.ttl_s
         remember, fill, reply = self._inodes.remember, self._attributes.of, pyfuse3.readdir_reply
+        if self._view.is_generated(self._inodes.path(parent)):
+            fill = self._attributes.passing
         for position in range(offset - 2, len(entries)):
             entry = entries[position]
             # Every entry that fits counts as a lookup (readdirplus).

@@ -29,12 +29,16 @@ def portal_layer(portal: LocalPortal, **options: Any) -> dict[str, Any]:
 
 
 def configuration(portal: LocalPortal, directory: Path, **options: Any) -> dict[str, Any]:
-    """A stack of the portal alone, with a cache and an index of its own in ``directory``."""
+    """A stack of the portal alone, with a cache and an index of its own in ``directory``.
+
+    Without views that are made: the portal's own files under ``Views`` are there all the same.
+    """
     return {
         "config_type": "multilayer",
         "layers": ["portal"],
         "layer_configs": {"portal": portal_layer(portal, **options)},
         "pickable_objects": PICKABLE,
+        "views": False,
         "cache_config": {"root": str(directory / "cache"), "prefetch": False, "min_free_bytes": 0},
         "db_config": {"db_path": str(directory / "index.db"), "auto_index": False},
     }

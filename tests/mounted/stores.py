@@ -21,7 +21,10 @@ Voxels = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def cached(store: Any, directory: Path, **options: Any) -> dict[str, Any]:
-    """A stack of one layer of an object store, with a cache and an index of its own in ``directory``."""
+    """A stack of one layer of an object store, with a cache and an index of its own in ``directory``.
+
+    Without views: what is asked for them would be counted, too.
+    """
     lab = {
         "config_type": "filesystem",
         "root": store.url,
@@ -34,6 +37,7 @@ def cached(store: Any, directory: Path, **options: Any) -> dict[str, Any]:
         "config_type": "multilayer",
         "layers": ["lab"],
         "layer_configs": {"lab": lab},
+        "views": False,
         "cache_config": {"root": str(directory / "cache"), "prefetch": False, "min_free_bytes": 0},
         "db_config": {"db_path": str(directory / "index.db"), "auto_index": False},
     }

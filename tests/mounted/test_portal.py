@@ -183,6 +183,25 @@ def test_each_request_is_made_once(asked: LocalPortal, mount: Mounter, tmp_path:
     assert not [key for key in keys(portal) if key.startswith("GET") and key != "GET "]
 
 
+def test_views_stand_beside_the_portals_own_files(asked: LocalPortal, mount: Mounter, tmp_path: Path) -> None:
+    point = mount({**portals.configuration(asked, tmp_path), "views": ["mrc", "star"]})
+    run = str(asked.runs[0]["id"])
+    views = point / "Views" / run
+    names = os.listdir(views / "VoxelSpacing13.480")
+    assert {"wbp-raw-ctfdeconv.mrc", "wbp-raw-ctfdeconv_bin2.mrc"} <= set(names)
+    with mrcfile.mmap(views / "VoxelSpacing13.480/wbp-raw-ctfdeconv.mrc") as opened:
+        assert opened.data.dtype == np.int16  # the portal's own
+    store = point / "ExperimentRuns" / run / "VoxelSpacing13.480/wbp-raw-ctfdeconv.zarr"
+    with mrcfile.mmap(views / "VoxelSpacing13.480/wbp-raw-ctfdeconv_bin2.mrc") as opened:
+        assert np.array_equal(opened.data, zarr.open(str(store), "r")["1"][:])
+    picks = point / "ExperimentRuns" / run / "Picks"
+    for file in sorted(views.glob("Picks/*.star")):
+        points = json.loads((picks / f"{file.stem}.json").read_text())["points"]
+        assert file.read_text().count(f"\n{run} ") == len(points)
+        assert file.stat().st_size == len(file.read_bytes())
+        assert (views / f"Picks/{file.stem}.ndjson").exists()
+
+
 def test_many_jobs_that_start_at_once_ask_once(
     asked: LocalPortal, mount: Mounter, sandbox: Sandbox, tmp_path: Path
 ) -> None:

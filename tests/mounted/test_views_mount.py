@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import zarr
 
-from tests.mounted.stores import STORE, asked, cached, tomogram, with_local
+from tests.mounted.stores import STORE, asked, tomogram, with_local
+from tests.mounted.stores import cached as without_views
 from tests.objectstore import ObjectStore
 from tests.projects import Project, copick_root, write_templates
 from tests.sandbox import wait_until
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 VOLUME = "Views/TS_1/VoxelSpacing10.000/wbp.mrc"
 PICKS = "ExperimentRuns/TS_1/Picks/alice_1_ribosome.json"
 STAR = "Views/TS_1/Picks/alice_1_ribosome.star"
+
+
+def cached(store: ObjectStore, directory: Path, **options: Any) -> dict[str, Any]:
+    return {**without_views(store, directory, **options), "views": True}
 
 
 def picks(number: int) -> bytes:
