@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from copickfs.arrays import Tile
 
-_AT_ONCE = 1 << 16
-"""So many voxels fit into a processor's own cache, where going over them again costs little."""
+_AT_ONCE = 1 << 18
+"""So many voxels, a tile, fit into a processor's own cache, where going over them again costs little."""
 
 _ROW = 1024
 
@@ -101,6 +101,8 @@ def _moments(part: NDArray[Any], near: float, dtype: type[np.float32 | np.float6
         whole = block.size // _ROW * _ROW
         away = squares = 0.0
         for rows in (block[:whole].reshape(-1, _ROW), block[whole:].reshape(1, -1)):
+            if not rows.size:
+                continue
             away += float(np.einsum("ij->i", rows).sum(dtype=np.float64))
             # Not vdot, which is BLAS: its threads spin on a busy machine.
             squares += float(np.einsum("ij,ij->j", rows, rows).sum(dtype=np.float64))

@@ -64,6 +64,10 @@ class Sharing:
         """
         return slab.stop - slab.start > 1 and slab.size_bytes > self._share_bytes // 2
 
+    def joins(self, slab: Slab) -> bool:
+        """True if a slab is decoded ahead as whole planes: there is memory for several of its size."""
+        return slab.is_even and slab.size_bytes <= self.ahead_bytes
+
     @property
     def ahead_bytes(self) -> int:
         """So much may be decoded ahead of each reader."""

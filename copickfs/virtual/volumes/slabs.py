@@ -24,12 +24,14 @@ class Slab:
         start: The first plane that all of them hold.
         stop: The one after the last.
         size_bytes: The length of all of them together.
+        is_even: They hold no other planes.
     """
 
     def __init__(self, tiles: Sequence[Tile], itemsize: int) -> None:
         self.tiles = tiles
         self.start = max(tile.start[0] for tile in tiles)
         self.stop = min(tile.stop[0] for tile in tiles)
+        self.is_even = all((tile.start[0], tile.stop[0]) == (self.start, self.stop) for tile in tiles)
         self.size_bytes = itemsize * sum(
             math.prod(stop - start for start, stop in zip(tile.start, tile.stop, strict=True))
             for tile in tiles
