@@ -39,7 +39,7 @@ HEAD = "| what | s | MB/s | of zarr | MB/s of processors | MiB of memory |\n|---
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measurement; ``cpu_s`` and ``memory_bytes`` are those of the daemon, or of the process without one."""
+    """One measurement; ``cpu_s`` and ``memory_bytes`` are those of the daemon, or without it the process."""
 
     what: str
     bytes: int
@@ -178,6 +178,7 @@ class Bench:
             subprocess.run([*copickfs_command(), "index", "-q", str(config)], check=True)
         point = kept / "mnt"
         with RemoteMount([*copickfs_command(), "mount", "-f", str(config), str(point)], point) as mount:
+            list(point.iterdir())  # it answers
             yield Mounted(mount, point, self._made)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections import OrderedDict
@@ -145,8 +146,9 @@ class SharedVolume:
         if not whole.is_over:
             if not wait:
                 raise WouldBlock
-            while self._decode_for(whole):
-                pass
+            with contextlib.suppress(Exception):  # whoever reads these voxels is told
+                while self._decode_for(whole):
+                    pass
             whole.wait()
         if not whole.is_bad and self.files.are_current(whole, wait=wait):
             return whole
@@ -185,8 +187,9 @@ class SharedVolume:
             )
             if not whole.has(tile):  # somebody was decoding it by itself
                 whole.put(tile, held)
-        except Exception:  # noqa: BLE001 -- whoever reads these voxels is told
+        except BaseException:
             whole.give_up()
+            raise
         return True
 
     def _decode_into(self, whole: Whole, tile: Tile) -> Held:
