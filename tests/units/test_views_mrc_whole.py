@@ -14,6 +14,7 @@ from copickfs.virtual.volumes import ahead
 from copickfs.virtual.volumes.buffers import Buffers
 from copickfs.virtual.volumes.renderer import MrcRenderer
 from copickfs.virtual.volumes.tiles import WholeKey
+from copickfs.virtual.volumes.whole import Whole
 from tests.arrays import written_2
 from tests.sandbox import wait_until
 from tests.volumes import HEADER_BYTES, WBP, Lab, opened, project_of, read, stored, voxels
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from copickfs.virtual.rendering import Contents
-    from copickfs.virtual.volumes.whole import Whole
 
 SHAPE = (32, 8, 10)
 CHUNKS = (4, 4, 5)
@@ -60,6 +60,13 @@ def walked(renderer: MrcRenderer, contents: Contents) -> Whole:
     found = second(renderer, contents)
     assert found is not None
     return found
+
+
+def kept(renderer: MrcRenderer) -> list[Whole]:
+    """All whole planes that are kept."""
+    tiles = renderer._sharing.tiles
+    with tiles._lock:
+        return [held for held in tiles._held.values() if isinstance(held, Whole)]
 
 
 def second(renderer: MrcRenderer, contents: Any) -> Whole | None:
@@ -100,6 +107,8 @@ def test_what_was_given_stays_when_others_need_the_memory(
             found = voxels(contents, values, plane, plane + 1)
             np.testing.assert_array_equal(found, values[plane : plane + 1])
             assert renderer._sharing.tiles.size_bytes <= MEMORY_BYTES
+            assert sum(whole.size_bytes for whole in kept(renderer)) <= MEMORY_BYTES // 2
+    assert kept(renderer)
     assert bytes(given) == values[4:8].tobytes()
     contents.close()
 

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from copickfs.virtual.volumes.whole import Whole
 
 
+_WHOLE = 2
+"""Whole planes take such a part of the memory: enough for what is ahead of all readers (`Sharing.joins`).
+
+What they have passed is in the kernel's pages, and new memory costs more than what was used a moment ago.
+"""
+
+
 class Key(NamedTuple):
     """Names a tile of a volume; volumes have numbers of their own."""
 
@@ -103,6 +110,7 @@ class Tiles:
         self._held: OrderedDict[Key | WholeKey, InMemory | Whole] = OrderedDict()
         self._leaving: dict[Key, InMemory] = {}
         self._on_disk: dict[Key, OnDisk] = {}
+        self._whole_bytes = 0
         self.size_bytes = 0
 
     def get(self, key: Key) -> Held | None:
@@ -152,9 +160,12 @@ class Tiles:
             held = self._held.get(key)
             if held is not None:
                 return cast("Whole", held)
+            while self._whole_bytes and self._whole_bytes + size_bytes > self.memory_bytes // _WHOLE:
+                self._forget(next(old for old in self._held if isinstance(old, WholeKey)))
             leaving = self._make_room(size_bytes)
             whole = make(self._buffers.take(size_bytes))
             self._held[key] = whole
+            self._whole_bytes += size_bytes
             self.size_bytes += size_bytes
         for old_key, old in leaving:
             self._put_on_disk(old_key, old)
@@ -164,8 +175,7 @@ class Tiles:
         """Do not keep these any more."""
         with self._lock:
             if self._held.get(key) is whole:
-                del self._held[key]
-                self.size_bytes -= whole.size_bytes
+                self._forget(key)
 
     def drop(self, volume: int) -> None:
         """Forget all tiles of a volume."""
@@ -181,7 +191,7 @@ class Tiles:
             self._leaving.clear()
             self._on_disk.clear()
             self._buffers.clear()
-            self.size_bytes = 0
+            self.size_bytes = self._whole_bytes = 0
         self._spill.close()
 
     def _make_room(self, size_bytes: int) -> list[tuple[Key, InMemory]]:
@@ -189,7 +199,7 @@ class Tiles:
         leaving = []
         while self._held and self.size_bytes + size_bytes > self.memory_bytes:
             old_key, old = self._held.popitem(last=False)
-            self.size_bytes -= old.size_bytes
+            self._count_out(old_key, old)
             if isinstance(old_key, Key) and isinstance(old, InMemory) and old.spills:
                 self._leaving[old_key] = old
                 leaving.append((old_key, old))
@@ -198,13 +208,18 @@ class Tiles:
     def _forget(self, key: Key | WholeKey) -> None:
         old = self._held.pop(key, None)
         if old is not None:
-            self.size_bytes -= old.size_bytes
+            self._count_out(key, old)
         if isinstance(key, WholeKey):
             return
         self._leaving.pop(key, None)
         found = self._on_disk.pop(key, None)
         if found is not None:
             self._spill.free(found.slot)
+
+    def _count_out(self, key: Key | WholeKey, old: InMemory | Whole) -> None:
+        self.size_bytes -= old.size_bytes
+        if isinstance(key, WholeKey):
+            self._whole_bytes -= old.size_bytes
 
     def _put_on_disk(self, key: Key, held: InMemory) -> None:
         slot = self._spill.write(_bytes_of(held.voxels))
