@@ -185,7 +185,9 @@ class Stack:
     def _generated(self) -> ViewsLayer:
         """The files that are made of what the layers have."""
         views, cache = self.config.views, self.config.cache_config
-        limits = Limits(views.memory_bytes, views.spill_bytes, "" if cache is None else str(cache.root))
+        limits = Limits(views.memory_bytes, views.spill_bytes)
+        if cache is not None:
+            limits = limits._replace(spill_directory=str(cache.root), floor_bytes=cache.min_free_bytes)
         objects = {
             each.name: Pickable(
                 each.name, each.label, each.color, each.radius, each.is_particle, each.is_filament

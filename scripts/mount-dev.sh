@@ -127,6 +127,7 @@ show() {
     "$venv/bin/copickfs" status "$mountpoint"
     cat <<MESSAGE
 Look around:  ls $mountpoint/ExperimentRuns
+As MRC, STAR: ls $mountpoint/Views/TS_001/*
 With copick:  $venv/bin/python -c "import copick; print(copick.from_file('$mountpoint/copick_config.json').runs)"
 Unmount:      $venv/bin/copickfs umount $mountpoint
 MESSAGE

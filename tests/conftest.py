@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.measuring import Measuring
 from tests.ordinary_user import Interpreter, reachable_interpreter, user_sandbox
 from tests.sandbox import Sandbox, mounted_below
 
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 _FAULT = re.compile(r"^\S+ \S+ (WARNING|ERROR|CRITICAL) ")
 _LEFTOVERS_LIMIT_S = 5.0
+_measuring = Measuring()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before the fixtures of a test: start or stop to measure; see `tests.measuring`."""
+    _measuring.turn(item.path)
 
 
 class Mounter:
@@ -65,12 +73,16 @@ class Mounter:
 
     def umount(self, mountpoint: Path, *options: str) -> None:
         """Unmount now, rather than at the end of the test."""
-        self._sandbox.run("umount", mountpoint, *options, check=True)
+        if options:
+            self._sandbox.run("umount", mountpoint, *options, check=True)
+        elif wrong := self._sandbox.unmount(mountpoint):
+            pytest.fail(f"umount {mountpoint}: {wrong}\n{self.log()}")
 
     def status(self, mountpoint: Path) -> dict[str, Any]:
-        """The mount's entry in ``copickfs status --json``."""
-        answer = json.loads(self._sandbox.run("status", mountpoint, "--json", check=True).stdout)
-        (entry,) = answer["mounts"]
+        """The mount's entry in ``copickfs status --json``; its daemon must answer."""
+        entry = self._sandbox.status(mountpoint)
+        if entry["state"] != "serving":
+            pytest.fail(f"{mountpoint} is {entry['state']}\n{self.log()}")
         return entry
 
     def pid(self, mountpoint: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from copickfs.daemon.survey import survey_one
 from copickfs.daemon.unmount import unmount
 from copickfs.errors import UserError
 
@@ -163,6 +165,18 @@ class Sandbox:
         except UserError as error:
             return str(error)
         return ""
+
+    def status(self, mountpoint: Path) -> dict[str, Any]:
+        """The mount's entry in ``copickfs status --json``, whatever its state.
+
+        Without a process of its own where this one is the same user: many tests ask until something is true.
+        """
+        if self.identity:
+            (entry,) = json.loads(self.run("status", mountpoint, "--json").stdout)["mounts"]
+        else:
+            with self.environment():
+                entry = json.loads(json.dumps(survey_one(str(mountpoint))))
+        return dict(entry)
 
     @contextlib.contextmanager
     def environment(self) -> Iterator[None]:

@@ -81,6 +81,8 @@ class Volume:
     Attributes:
         shape: ``(z, y, x)``.
         dtype: Type of the voxels, in native byte order.
+        chunk: Extent of a chunk, ``(y, x)``.
+        columns: How many chunks there are along y and x.
 
     Raises:
         Unreadable: The array has fewer than three axes, or chunks that nobody can decode.
@@ -103,6 +105,8 @@ class Volume:
         self._metadata = metadata
         self._open = open_object
         self._chunks, self._chain = metadata.leaf
+        self.chunk: tuple[int, int] = (self._chunks[-2], self._chunks[-1])
+        self.columns: tuple[int, int] = (-(-y // self.chunk[0]), -(-x // self.chunk[1]))
         self._lead = tuple(i // n for i, n in zip(lead, self._chunks, strict=False))
         self._in_chunk = tuple(i % n for i, n in zip(lead, self._chunks, strict=False))
         plane = math.prod(self._chunks[-2:]) * self.dtype.itemsize
@@ -129,19 +133,28 @@ class Volume:
         start, stop = max(0, start), min(stop, self.shape[0])
         if start >= stop or 0 in self.shape:
             return []
-        columns = [-(-n // m) for n, m in zip(self.shape[1:], self._chunks[-2:], strict=True)]
-        depth = self._chunks[-3]
-        count = self._planes_of_a_tile(start)
-        if math.prod(columns) * ((stop - start) // count + 2) > _MAX_TILES:
+        rows, columns = self.columns
+        if rows * columns * ((stop - start) // self._planes_of_a_tile(start) + 2) > _MAX_TILES:
             raise Unreadable(f"{self._metadata.path or 'the store'}: has too many chunks")
         found = []
-        for number in range(start // depth, -(-stop // depth)):
-            first = number * depth
-            begin = first + max(0, start - first) // count * count
-            for low in range(begin, min(first + depth, stop), count):
-                high = min(low + count, first + depth, self.shape[0])
-                found += [self._tile(number, low, high, y, x) for y, x in _grid(columns)]
+        while start < stop:
+            low, start = self.planes(start)
+            found += [self.tile(low, start, y, x) for y, x in _grid(self.columns)]
         return found
+
+    def planes(self, plane: int) -> tuple[int, int]:
+        """The half-open range of planes that the tiles hold in which a plane is.
+
+        May read the beginning of a chunk. Raises as `tiles`.
+        """
+        depth, count = self._chunks[-3], self._planes_of_a_tile(plane)
+        first = plane // depth * depth
+        low = plane - (plane - first) % count
+        return low, min(low + count, first + depth, self.shape[0])
+
+    def tile(self, start: int, stop: int, row: int, column: int) -> Tile:
+        """One of the tiles of a range of `planes`, by the number of its chunk along y and x."""
+        return self._tile(start // self._chunks[-3], start, stop, row, column)
 
     def decode(self, tile: Tile) -> np.ndarray[Any, Any]:
         """The voxels of a tile, ``(z, y, x)``, C-contiguous, in native byte order; not to be written to.
@@ -258,9 +271,8 @@ class Volume:
 
     def _look(self, start: int) -> int | None:
         """The length of a block of Blosc: in all chunks of an array it is the same, but for plain ones."""
-        columns = [-(-n // m) for n, m in zip(self.shape[1:], self._chunks[-2:], strict=True)]
         number = start // self._chunks[-3]
-        for y, x in itertools.islice(_grid(columns), _LOOKED_AT):
+        for y, x in itertools.islice(_grid(self.columns), _LOOKED_AT):
             tile = self._tile(number, start, start + 1, y, x)
             try:
                 file = self._open(tile.object)
@@ -280,5 +292,6 @@ class Volume:
         return None
 
 
-def _grid(columns: list[int]) -> Iterator[tuple[int, int]]:
-    return itertools.product(range(columns[0]), range(columns[1]))
+def _grid(columns: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Not `itertools.product`, which makes lists of both ranges first, as long as an array may be."""
+    return ((y, x) for y in range(columns[0]) for x in range(columns[1]))

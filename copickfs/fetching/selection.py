@@ -8,6 +8,7 @@ from copickfs import paths
 from copickfs.entities import OBJECTS_DIRECTORY, RUNS_DIRECTORY, EntityType, holds_entities, naming
 from copickfs.errors import InvalidName, NotADirectory, NotFound, Transient, UserError
 from copickfs.index import is_named, matches, run_name_of
+from copickfs.virtual import naming as views
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from copickfs.fetching.looking import Looking
     from copickfs.index import Criteria
     from copickfs.model import Entry
+    from copickfs.view import View
 
 _IN_RUN = frozenset(EntityType) - {EntityType.OBJECT, EntityType.RUN}
 
@@ -31,14 +33,40 @@ def named(looking: Looking, wanted: Iterable[str]) -> list[str]:
     for path in wanted:
         try:
             normal = paths.normalise(path)
-            if normal:
-                looking.view.lookup(normal)
         except InvalidName as error:
             raise UserError(str(error)) from None
-        except (NotFound, NotADirectory):
-            raise UserError(f"{path}: there is no such file or directory in the merged tree") from None
-        found.append(normal)
+        there = _there(looking.view, normal) or _behind(looking.view, normal)
+        if there is None:
+            raise UserError(f"{path}: there is no such file or directory in the merged tree")
+        found.append(there)
     return topmost(found)
+
+
+def _there(view: View, path: str) -> str | None:
+    """``path``, if it is there; None otherwise."""
+    try:
+        view.lookup(path)
+    except (NotFound, NotADirectory):
+        return None
+    return path
+
+
+def _behind(view: View, path: str) -> str | None:
+    """What the directory or file ``path`` below ``Views`` is made of; None for any other path."""
+    if not views.is_below(path):
+        return None
+    for origin in views.origins_of(path):
+        if _there(view, origin) is not None:
+            return origin
+    directory, name = paths.split(path)
+    found = []
+    for origin in views.origins_of(directory):
+        if _there(view, origin) is not None:
+            found += _entities(origin, view.listing(origin).entries)
+    # The longest name: `wbp_bin2.mrc` is of the tomogram of that name, if there is one.
+    stems = {paths.split(each.path)[1].rpartition(".")[0]: each.path for each in found}
+    fitting = [stem for stem in stems if stem and name.startswith(stem)]
+    return stems[max(fitting, key=len)] if fitting else None
 
 
 def found(looking: Looking, criteria: Criteria) -> list[str]:

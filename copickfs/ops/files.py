@@ -160,7 +160,8 @@ class Files:
         try:
             return file.read_nowait(span)
         except WouldBlock:
-            return await self._lanes.read(opened.layer, file.read, span)
+            lane = getattr(file, "lane", None)
+            return await self._lanes.read(opened.layer, file.read, span, lane=lane)
 
     async def _renewed(self, opened: Handle) -> bool:
         """Go on with the version that the source has by now; False where bytes of another may be out.

@@ -63,11 +63,13 @@ class Lanes:
         """
         return await self._run(lane, function, *args)
 
-    async def read(self, layer: Layer, function: Callable[..., _T], *args: object) -> _T:
+    async def read(
+        self, layer: Layer, function: Callable[..., _T], *args: object, lane: str | None = None
+    ) -> _T:
         """A read, tried again for as long as its layer is out of reach if the layer is set to wait.
 
-        No thread is held between attempts. An outage must not become an errno: zarr takes every
-        OSError of a chunk for "all zeros".
+        In the lane of the layer, if no other is given. No thread is held between attempts. An outage must
+        not become an errno: zarr takes every OSError of a chunk for "all zeros".
         """
         pause_s = _FIRST_PAUSE_S
         reported = False
@@ -75,7 +77,7 @@ class Lanes:
         try:
             while True:
                 try:
-                    return await self._run(layer.name, function, *args)
+                    return await self._run(lane or layer.name, function, *args)
                 except Transient as error:
                     if layer.on_unavailable == "error":
                         raise

@@ -9,14 +9,14 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from copickfs.entities import OBJECTS_DIRECTORY, EntityType, identify
-from copickfs.errors import LayerError, NotADirectory, NotFound, Transient
+from copickfs.errors import CopickfsError, NotADirectory, NotFound, Transient, Unreadable
 from copickfs.model import Entry
-from copickfs.paths import join, split
+from copickfs.paths import STORE_SUFFIX, join, split
 from copickfs.virtual import naming
 from copickfs.virtual.sources import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from copickfs.entities import Identity
     from copickfs.virtual.renderers import Renderers
@@ -28,6 +28,7 @@ NAME = "views"
 
 _log = logging.getLogger(__name__)
 _MAX_REPORTED = 10_000
+_MAX_NAME_BYTES = 255
 
 
 class Planned(NamedTuple):
@@ -38,12 +39,32 @@ class Planned(NamedTuple):
         renderer: What makes it.
         source: What it is made of, so far as it had to be looked at for its name.
         of: The entry of the entity, or of the directory that it stands for.
+        before: The entities that were asked for files first, by their paths.
     """
 
     name: str
     renderer: Renderer
     source: Source
     of: Entry
+    before: Mapping[str, Source]
+
+    def watch_rivals(self, source: Source) -> None:
+        """Let the file be another one as soon as an entity with a longer name claims its name.
+
+        Args:
+            source: What the file is made of, as it remembers that.
+        """
+        if _is_whole(source.identity):
+            return
+        directory, entity = split(source.path)
+        end = entity.removeprefix(source.stem)
+        for length in range(len(source.stem) + 1, len(self.name.removesuffix(self.renderer.suffix)) + 1):
+            path = join(directory, self.name[:length] + end)
+            if path in self.before:
+                for seen, version in self.before[path].seen.items():
+                    source.seen.setdefault(seen, version)
+            elif identify(path, is_dir=end == STORE_SUFFIX) is not None:
+                source.expect_none(path)
 
 
 class Finder:
@@ -110,16 +131,17 @@ class Finder:
             path: The directory.
             wanted: Only those of this name.
         """
+        before: dict[str, Source] = {}
         for origin in naming.origins_of(path):
             for identity, entry in self._identities(path, origin):
                 source = Source(self._project, identity)
-                is_whole = identity is None or identity.type is EntityType.RUN
-                if wanted is not None and not is_whole and not wanted.startswith(source.stem):
+                if wanted is not None and not _is_whole(identity) and not wanted.startswith(source.stem):
                     continue
                 for word, renderer in self._renderers.of_type(None if identity is None else identity.type):
                     for name in self._names(word, renderer, source):
                         if wanted is None or name == wanted:
-                            yield Planned(name, renderer, source, entry)
+                            yield Planned(name, renderer, source, entry, before)
+                before[source.path] = source
 
     def report(self, name: str, source: Source, error: Exception) -> None:
         """Say in the log, once for each version of a source, that something cannot be made of it."""
@@ -129,7 +151,8 @@ class Finder:
         if len(self._reported) >= _MAX_REPORTED:
             self._reported.clear()
         self._reported[key] = source.version
-        reason = str(error).removeprefix(f"{source.path}: ")
+        is_told = isinstance(error, (CopickfsError, OSError, ValueError))
+        reason = str(error).removeprefix(f"{source.path}: ") if is_told else repr(error)
         _log.warning("no %s can be made of %s: %s", name, source.path or "the project", reason)
 
     def _identities(self, path: str, origin: str) -> Iterator[tuple[Identity | None, Entry]]:
@@ -167,14 +190,36 @@ class Finder:
 
     def _names(self, word: str, renderer: Renderer, source: Source) -> Iterable[str]:
         try:
-            return renderer.files(source)
+            names = list(renderer.files(source))
         except Transient:
             raise
         except (NotFound, NotADirectory):
             return ()  # gone since it was listed
-        except (LayerError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 -- another package's code may raise anything
             self.report(f".{word} file", source, error)
             return ()
+        sound = [name for name in names if _is_name(name, "" if _is_whole(source.identity) else source.stem)]
+        for name in names:
+            if name not in sound:
+                self.report(f".{word} file", source, Unreadable(f"it cannot be called {name!r:.300}"))
+        return sound
+
+
+def _is_whole(identity: Identity | None) -> bool:
+    """True if files are of a run or of the project, and may have any name."""
+    return identity is None or identity.type is EntityType.RUN
+
+
+def _is_name(name: object, begin: str) -> bool:
+    """True for what can be the name of a file, and begins as it has to."""
+    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\0" in name:
+        return False
+    if not name.startswith(begin):
+        return False
+    try:
+        return len(name.encode(errors="surrogateescape")) <= _MAX_NAME_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def _directory(name: str, entry: Entry) -> Entry:

@@ -37,6 +37,11 @@ class Renderers:
         """True if they have been made."""
         return self._all is not None
 
+    @property
+    def suffixes(self) -> list[str]:
+        """How the names of their files end, as far as that is known."""
+        return [renderer.suffix for renderer in (self._all or {}).values()]
+
     def of_type(self, kind: EntityType | None) -> list[tuple[str, Renderer]]:
         """Those that make files of a kind of entities, with their words; see `Renderer.makes_of`."""
         if self._all is None:
@@ -51,15 +56,21 @@ class Renderers:
 
     def forget(self, path: str) -> None:
         """Something has changed at ``path`` of the project, or anything (``""``)."""
-        for renderer in (self._all or {}).values():
-            renderer.forget(path)
+        for word, renderer in (self._all or {}).items():
+            try:
+                renderer.forget(path)
+            except Exception as error:  # noqa: BLE001 -- another package's code may raise anything
+                _log.warning("the renderer of %s cannot forget %r: %r", word, path, error)
 
     def close(self) -> None:
         """Close all that have been made. Idempotent."""
         with self._lock:
             made, self._all, self._by_type, self._closed = self._all or {}, None, {}, True
-        for renderer in made.values():
-            renderer.close()
+        for word, renderer in made.items():
+            try:
+                renderer.close()
+            except Exception as error:  # noqa: BLE001 -- another package's code may raise anything
+                _log.warning("the renderer of %s cannot be closed: %r", word, error)
 
 
 def load(words: list[str] | None, limits: Limits) -> dict[str, Renderer]:
@@ -73,8 +84,10 @@ def load(words: list[str] | None, limits: Limits) -> dict[str, Renderer]:
     for word, point in sorted(renderer_points().items()):
         if words is None or word in words:
             try:
-                renderer = made[word] = point.load()()
+                renderer = point.load()()
                 renderer.configure(limits)
-            except Exception as error:  # noqa: BLE001 -- another package's code may raise anything
+                "".endswith(renderer.suffix), frozenset(renderer.makes_of)  # or it cannot be asked
+                made[word] = renderer
+            except (Exception, SystemExit) as error:  # noqa: BLE001 -- another package's code
                 _log.warning("no %s under Views: %s does not load: %s", word, point.value, error)
     return made

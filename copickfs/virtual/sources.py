@@ -7,6 +7,7 @@ thread-safe.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import xxhash
@@ -15,6 +16,7 @@ from copickfs.entities import EntityType
 from copickfs.errors import LayerError, NotADirectory, NotFound, Stale, Unreadable, WouldBlock
 from copickfs.model import ByteRange
 from copickfs.paths import STORE_SUFFIX, join, split
+from copickfs.virtual.access import access_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from copickfs.entities import Identity
     from copickfs.layers.base import Layer, LayerFile
     from copickfs.model import Entry
+    from copickfs.virtual.access import Access
 
 MAX_DOCUMENT_BYTES = 256 << 20
 """What is longer is not read into memory whole: no file of points, and no mesh, is that long."""
@@ -147,11 +150,13 @@ class Limits(NamedTuple):
         memory_bytes: Memory for what was decoded.
         spill_bytes: Room on disk for what was decoded and has no place in memory.
         spill_directory: Where; ``""`` for the system's own directory of temporary files.
+        floor_bytes: So much room on its file system is left to others.
     """
 
     memory_bytes: int = 256 << 20
     spill_bytes: int = 8 << 30
     spill_directory: str = ""
+    floor_bytes: int = 1 << 30
 
 
 class Project(NamedTuple):
@@ -182,6 +187,7 @@ class Source:
         reads: As given.
         seen: What was looked at so far, and its version then: paths of files, ``?`` and the path of
             an entity for what is known of it, ``*`` for what entities there are.
+        access: Who may read what was looked at, by paths.
         mtime_ns: The newest time of all that was looked at, ns since the epoch.
         layer: The layer that has the entity, once it was looked up.
     """
@@ -191,6 +197,7 @@ class Source:
         self.identity = identity
         self.reads = reads
         self.seen: dict[str, str] = {}
+        self.access: dict[str, Access] = {}
         self.mtime_ns = 0
         self.layer: Layer | None = None
 
@@ -258,6 +265,7 @@ class Source:
             raise
         self.layer = self.layer or layer
         self.seen[path] = _version(file.entry)
+        self.access[path] = access_of(file.entry)
         self.mtime_ns = max(self.mtime_ns, file.entry.mtime_ns)
         return file
 
@@ -298,6 +306,28 @@ class Source:
         self.seen[f"*{kind.name}/{run or ''}"] = mark
         return [_Part(self, identity) for identity in identities]
 
+    def look_at_ways(self, known: dict[str, Access]) -> None:
+        """Look at the directories that lead to all that was looked at: a file in a private one is private.
+
+        Args:
+            known: Those that were looked at just now; others are added.
+
+        Raises:
+            Transient: A layer is out of reach.
+        """
+        for path in list(self.access):
+            above = split(path)[0]
+            while above and above not in self.access:
+                with contextlib.suppress(NotFound, NotADirectory):  # as the next look at the file tells
+                    if above not in known:
+                        known[above] = access_of(self.project.tree.lookup(above).entry)
+                    self.access[above] = known[above]
+                above = split(above)[0]
+
+    def expect_none(self, path: str) -> None:
+        """What is made of the source is another file as soon as there is something at ``path``."""
+        self.seen.setdefault(path, _ABSENT)
+
     def is_current(self, tree: Tree, *, wait: bool) -> bool:
         """True if all that was looked at is what it was.
 
@@ -306,23 +336,32 @@ class Source:
             wait: False to answer from memory, or raise `WouldBlock`.
         """
         look = tree.lookup if wait else tree.lookup_nowait
-        return all(self._is_same(key, version, look) for key, version in self.seen.items())
+        return all(self._is_same(key, version, look) for key, version in self.seen.items()) and all(
+            self._is_as_open(path, look) for path in self.access if path not in self.seen
+        )
 
     def _is_same(self, key: str, version: str, look: Any) -> bool:
         facts = self.project.facts
         if key.startswith("*"):
             kind, _, run = key[1:].partition("/")
             return facts.entities(EntityType[kind], run or None)[0] == version
+        path = key.removeprefix("?")
         try:
-            found = look(key.removeprefix("?"))
+            found = look(path)
         except (NotFound, NotADirectory):
             return version == _ABSENT
         except LayerError:
             return False
         if not key.startswith("?"):
             return _version(found.entry) == version
-        known = facts.known(key[1:], found.entry, found.layer)
+        known = facts.known(path, found.entry, found.layer)
         return known is not None and known[0] == version
+
+    def _is_as_open(self, path: str, look: Any) -> bool:
+        try:
+            return access_of(look(path).entry) == self.access[path]
+        except LayerError:
+            return False
 
     def _at(self, inner: str) -> str:
         return join(self.path, inner) if inner else self.path
@@ -331,6 +370,7 @@ class Source:
         if path == self.path:
             self.layer = found.layer
         self.seen[key] = version
+        self.access[path] = access_of(found.entry)
         self.mtime_ns = max(self.mtime_ns, found.entry.mtime_ns)
 
 
@@ -341,6 +381,7 @@ class _Part(Source):
         super().__init__(whole.project, identity, reads=whole.reads)
         self._whole = whole
         self.seen = whole.seen
+        self.access = whole.access
 
     def _saw(self, path: str, found: Found, key: str, version: str) -> None:
         super()._saw(path, found, key, version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from copickfs.errors import Stale, WouldBlock
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from copickfs.model import Entry
     from copickfs.virtual.rendering import Contents
 
+_log = logging.getLogger(__name__)
+
 
 class ViewFile:
     """One version of a file that a renderer makes. Thread-safe, as its contents are.
@@ -19,16 +22,19 @@ class ViewFile:
     Args:
         entry: Its entry.
         contents: What the renderer has opened.
-        layer: The layer that it is made of: reads wait for that one, in its lane.
+        layer: The layer that it is made of: reads wait for that one.
+        lane: The lane of its reads: not that of the layer, which others need while this is computed.
 
     Attributes:
         entry: As given.
         layer: As given.
+        lane: As given.
     """
 
-    def __init__(self, entry: Entry, contents: Contents, layer: Layer) -> None:
+    def __init__(self, entry: Entry, contents: Contents, layer: Layer, lane: str) -> None:
         self.entry = entry
         self.layer = layer
+        self.lane = lane
         self._contents = contents
 
     def read(self, span: ByteRange) -> bytes:
@@ -42,11 +48,14 @@ class ViewFile:
         try:
             return self._whole(self._contents.read_nowait(wanted), wanted)
         except WouldBlock:
-            raise WouldBlock(self.layer.name) from None
+            raise WouldBlock(self.lane) from None
 
     def close(self) -> None:
         """See `LayerFile.close`."""
-        self._contents.close()
+        try:
+            self._contents.close()
+        except Exception as error:  # noqa: BLE001 -- another package's code may raise anything
+            _log.warning("%s cannot be closed: %r", self.entry.name, error)
 
     def _within(self, span: ByteRange) -> ByteRange:
         size_bytes = self.entry.size_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import mmap
 import os
 import random
@@ -84,18 +85,19 @@ def test_sparse_file_beyond_four_gib(stack: Stack) -> None:
                 assert mapped[offset : offset + len(mark)] == mark
 
 
-@pytest.mark.parametrize("size", [100, 2 * MIB + 333])
-@pytest.mark.parametrize("flags", [mmap.MAP_SHARED, mmap.MAP_PRIVATE], ids=["shared", "private"])
-def test_mapped_reads(stack: Stack, size: int, flags: int) -> None:
-    data = noise(size)
-    put(stack.low / "volume.mrc", data)
-    path = stack.mount() / "volume.mrc"
-    for _ in range(2):  # mapped first, then read, then mapped again
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, flags, mmap.PROT_READ) as mapped:
-            assert mapped[:] == data
-            assert mapped[-1] == data[-1]
-            assert mapped.find(data[size // 2 :]) == size // 2
-        assert path.read_bytes() == data
+def test_mapped_reads(stack: Stack) -> None:
+    kinds = list(itertools.product((100, 2 * MIB + 333), (mmap.MAP_SHARED, mmap.MAP_PRIVATE)))
+    for number, (size, _) in enumerate(kinds):
+        put(stack.low / f"{number}.mrc", noise(size))
+    point = stack.mount()
+    for number, (size, flags) in enumerate(kinds):
+        data, path = noise(size), point / f"{number}.mrc"
+        for _ in range(2):  # mapped first, then read, then mapped again
+            with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, flags, mmap.PROT_READ) as mapped:
+                assert mapped[:] == data
+                assert mapped[-1] == data[-1]
+                assert mapped.find(data[size // 2 :]) == size // 2
+            assert path.read_bytes() == data
 
 
 def test_mapped_chunk(stack: Stack) -> None:

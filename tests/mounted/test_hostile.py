@@ -104,36 +104,23 @@ def test_special_files_list_with_their_kind(special: Stack) -> None:
     assert special.listing("s.zarr") == {".zgroup", "0.0.0"}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "fifo",
-        "s.zarr/0.0.0",
-        "socket",
-        "null",
-        "disk",
-        "to zero",
-        "to fifo",
-        "to fuse",
-        "to memory",
-        "to tty",
-    ],
-)
-def test_reading_a_special_file_harms_nobody(special: Stack, sandbox: Sandbox, path: str) -> None:
+def test_reading_a_special_file_harms_nobody(special: Stack, sandbox: Sandbox) -> None:
     """It may fail, be empty, or wait like any FIFO; the daemon answers others meanwhile."""
-    if not os.path.lexists(special.low / path):
-        pytest.skip("only root can make device nodes")
-    command = ["head", "-c", "1000", special.mountpoint / path]
-    with sandbox.start(command, text=False) as reader:
-        try:
-            for _ in range(20):
-                assert (special.mountpoint / "good/file").read_bytes() == b"good"
-                time.sleep(0.01)
-        finally:
-            reader.kill()
-        output, _ = reader.communicate(timeout=20)
-    assert len(output) <= 1000
-    assert special.listing() >= {"good", "fifo", "socket"}
+    paths = ["fifo", "s.zarr/0.0.0", "socket", "to zero", "to fifo", "to fuse", "to memory", "to tty"]
+    paths += ["null", "disk"] if os.geteuid() == 0 else []
+    for path in paths:
+        assert os.path.lexists(special.low / path)
+        command = ["head", "-c", "1000", special.mountpoint / path]
+        with sandbox.start(command, text=False) as reader:
+            try:
+                for _ in range(20):
+                    assert (special.mountpoint / "good/file").read_bytes() == b"good"
+                    time.sleep(0.01)
+            finally:
+                reader.kill()
+            output, _ = reader.communicate(timeout=20)
+        assert len(output) <= 1000, path
+        assert special.listing() >= {"good", "fifo", "socket"}, path
 
 
 def test_10_000_entries_in_one_directory(hostile: Stack) -> None:

@@ -1,4 +1,8 @@
-"""``copickfs run``: a mount for the time of one command."""
+"""``copickfs run``: a mount for the time of one command.
+
+Root makes mounts in one way and an ordinary user in another, so that a few tests are of both. The user's runs
+of the others are for ``pytest -m soak``.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from copickfs.demo import write_demo
+from tests.grids import in_short
 from tests.mounted.jobs import NOTICE, RUNS, Job
 from tests.sandbox import Sandbox, mounted_below, needs_root, state_of, wait_until
 
@@ -33,6 +38,10 @@ def any_job(request: pytest.FixtureRequest) -> Job:
     return prepare(request.getfixturevalue(request.param))
 
 
+either = pytest.mark.parametrize("any_job", in_short(["sandbox", "ordinary_user"], "sandbox"), indirect=True)
+"""What goes on when the mount is there is the same for both."""
+
+
 def test_the_command_sees_the_mount_and_nobody_else(any_job: Job) -> None:
     inside = f"ls {any_job.point}/ExperimentRuns; grep -c {any_job.point} /proc/self/mountinfo"
     assert any_job.run("sh", "-c", inside).stdout == RUNS + "1\n"
@@ -45,6 +54,7 @@ def test_the_command_sees_the_mount_and_nobody_else(any_job: Job) -> None:
     any_job.gone()
 
 
+@either
 def test_a_mount_point_that_is_there_stays(any_job: Job) -> None:
     any_job.point.mkdir(parents=True)
     any_job.sandbox.give_away()
@@ -157,6 +167,7 @@ def test_the_terminal_is_the_commands(job: Job) -> None:
     job.gone()
 
 
+@either
 def test_killed(any_job: Job) -> None:
     """SIGKILL of ``copickfs run`` alone: the kernel ends daemon and command."""
     process = any_job.start("trap '' TERM HUP INT; echo ready; exec sleep 1000")
@@ -165,6 +176,7 @@ def test_killed(any_job: Job) -> None:
     any_job.gone()
 
 
+@either
 def test_the_process_group_is_killed(any_job: Job) -> None:
     """What a batch system does to a job step."""
     process = any_job.start(
@@ -203,6 +215,7 @@ def test_a_daemon_that_dies_is_reported_and_the_command_goes_on(job: Job) -> Non
     job.gone()
 
 
+@either
 def test_children_that_stay_behind_do_not_keep_the_mount(any_job: Job) -> None:
     script = f"(cd {any_job.point}/ExperimentRuns && exec sleep 3) >/dev/null 2>&1 & sleep 0.3; exit 6"
     started = time.monotonic()
@@ -222,6 +235,7 @@ def test_a_mount_that_fails_runs_nothing(job: Job) -> None:
     assert not (job.sandbox.directory / "ran").exists()
 
 
+@either
 def test_two_jobs_on_one_mount_point(any_job: Job) -> None:
     """Tasks of an array job on one node: the end of the first must not take the mount from the second."""
     any_job.require_private()

@@ -302,11 +302,11 @@ def mount_benches(tmp_path: Path, mount: Callable[..., Path]) -> _Benches:
 
 
 def test_view_merges_as_the_model_says(tmp_path: Path) -> None:
-    run(view_benches(tmp_path), examples=100, steps=40)
+    run(view_benches(tmp_path), examples=40, steps=40)
 
 
 def test_mount_shows_what_the_model_says(tmp_path: Path, mount: Callable[..., Path]) -> None:
-    run(mount_benches(tmp_path, mount), examples=50, steps=30)
+    run(mount_benches(tmp_path, mount), examples=20, steps=30)
 
 
 @pytest.mark.soak

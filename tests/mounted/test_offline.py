@@ -1,9 +1,13 @@
-"""``--offline``: what is known and cached is there, what is not is an error, and nobody is asked anything."""
+"""``--offline``: what is known and cached is there, what is not is an error, and nobody is asked anything.
+
+Each kind of server is used with one TTL by default, and with the others by ``pytest -m soak``.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import socket
@@ -15,6 +19,7 @@ import numpy as np
 import pytest
 import zarr
 
+from tests.grids import in_short
 from tests.mounted.stores import RUN, STORE, cached, tomogram, with_local
 from tests.objectstore import ObjectStore
 from tests.sandbox import wait_until
@@ -93,7 +98,7 @@ class Site:
             os.utime(path, (1_700_000_000, 1_700_000_000))
 
 
-@pytest.fixture(params=[ObjectStore, SftpServer, WebServer])
+@pytest.fixture
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     (tmp_path / "far").mkdir()
     server = ObjectStore() if request.param is ObjectStore else request.param(tmp_path / "far")
@@ -124,7 +129,17 @@ def refused(path: Path, offset: int | None = None) -> None:
     assert caught.value.errno == errno.EIO
 
 
-@pytest.mark.parametrize("ttl", [600, 0.2])
+@pytest.mark.parametrize(
+    ("site", "ttl"),
+    in_short(
+        itertools.product([ObjectStore, SftpServer, WebServer], [600, 0.2]),
+        (ObjectStore, 0.2),
+        (WebServer, 600),
+        (SftpServer, 0.2),
+        are_rows=True,
+    ),
+    indirect=["site"],
+)
 def test_what_was_used_is_there_and_nobody_is_asked(
     site: Site, mount: Mounter, copickfs: Run, tmp_path: Path, ttl: float
 ) -> None:

@@ -2,6 +2,8 @@
 
 What a reader gets is what the source has; what it cannot get is an error or is waited for, and never an
 absence; what is in the cache afterwards is sound; and nobody has been asked to change anything.
+
+By default all faults come together, for a short time; ``pytest -m soak`` has each alone, and long runs.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import zarr
 from copickfs.cache import Disk
 from tests import faultproxy, model
 from tests.faultproxy import FaultProxy
+from tests.grids import in_short
 from tests.mounted.stores import STORE, cached, tomogram
 from tests.objectstore import ObjectStore
 from tests.sandbox import wait_until
@@ -56,8 +59,10 @@ GROUPS: dict[str, tuple[Fault, ...]] = {
 ON_OBJECTS: dict[str, tuple[Fault, ...]] = {
     "too short": (faultproxy.too_short,),
     "flipped": (faultproxy.flipped,),
+    "damaged": (faultproxy.too_short, faultproxy.flipped),
     "denied": (faultproxy.denied,),
 }
+SHORT = ("all", "damaged", "denied")
 LOUD = {"EIO", "ETIMEDOUT", "ESTALE", "GroupNotFoundError", "ContainsArrayError", "KeyError"}
 """Errors that say that something could not be had. The last are zarr's, where it cannot read a document."""
 
@@ -170,7 +175,7 @@ class Proxied:
         self.fs_args = {**store.fs_args, "endpoint_url": f"http://127.0.0.1:{proxy.port}"}
 
 
-@pytest.mark.parametrize("group", [*GROUPS, *ON_OBJECTS, "refuse", "all"])
+@pytest.mark.parametrize("group", in_short([*GROUPS, *ON_OBJECTS, "refuse", "all"], *SHORT))
 def test_an_object_store_over_a_line_that_fails(
     store: ObjectStore, mount: Mounter, tmp_path: Path, group: str, seconds: float
 ) -> None:
@@ -231,7 +236,7 @@ class Changes:
         self._thread.join()
 
 
-@pytest.mark.parametrize("share", [0, 0.2], ids=["a good line", "a bad line"])
+@pytest.mark.parametrize("share", in_short([0, 0.2], 0.2), ids=["a good line", "a bad line"])
 def test_objects_that_are_replaced_are_never_mixed(
     store: ObjectStore, mount: Mounter, tmp_path: Path, share: float, seconds: float
 ) -> None:

@@ -1,7 +1,8 @@
 """copick's own write paths, every one, on a mount: over an empty write layer and the demo's two below.
 
 Each step is done on the mount and on a plain copy of the merged tree. Afterwards both must be the same
-file by file, and what copick finds on the bare write layer must be what it finds on the mount.
+file by file, and what copick finds on the bare write layer must be what it finds on the mount. Further
+kinds of segmentations, and a further run, are for ``pytest -m soak``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numcodecs import blosc
 
 from copickfs.demo import phantom
 from copickfs.demo.layers import _write_everything
+from tests.grids import in_short
 from tests.mounted.test_copick import assert_same, content, entities
 from tests.writing import assert_same_tree
 
@@ -143,7 +145,7 @@ def test_new_tomogram(pair: Pair) -> None:
     )
 
 
-@pytest.mark.parametrize("run", ["TS_001", "TS_002"])
+@pytest.mark.parametrize("run", in_short(["TS_001", "TS_002"], "TS_001"))
 def test_from_numpy_over_a_lower_tomogram(pair: Pair, run: str) -> None:
     """The new arrays are smaller: no chunk of the old ones may show."""
     pair.do(
@@ -258,7 +260,7 @@ def labels(kind: str, seed: int, size: int = 32) -> Any:
     return volume
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", in_short(TYPES, "multilabel", "panoptic"))
 def test_segmentations(pair: Pair, kind: str) -> None:
     names = {"binary": "membrane", "multilabel": "objects", "instance": "ribosome", "panoptic": "scene"}
     wanted = {"name": names[kind], "is_instance": False, "is_panoptic": False, **TYPES[kind]}

@@ -71,7 +71,7 @@ class Programs:
                 process.stdout.close()
 
 
-@pytest.fixture(params=[2_000, pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
+@pytest.fixture(params=[800, pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
 def reads(request: pytest.FixtureRequest) -> int:
     """How often is read while others write."""
     return int(request.param)
@@ -162,7 +162,7 @@ def test_readers_in_the_process_of_the_writer(project: WritableStack, path: str,
 
 
 def test_new_files_are_absent_or_whole(project: WritableStack, programs: Programs) -> None:
-    count = 60
+    count = 20
     directories = [root / RUN / "New" / "Picks" for root in (project.point, project.mine)]
     directories[0].mkdir(parents=True)
     readers = [programs.start("read-new", count, *directories) for _ in range(READERS)]
@@ -183,7 +183,7 @@ def test_a_killed_writer_publishes_nothing(project: WritableStack, programs: Pro
     if not seen[0].parent.exists():
         seen[0].parent.mkdir(parents=True)
         listed = [[], []]
-    for _ in range(5):
+    for _ in range(2):
         writing = programs.start("half", seen[0])
         assert writing.stdout
         assert writing.stdout.readline() == "half\n"

@@ -1,4 +1,4 @@
-"""What zarr 3 does to one store: ``python zarr3_program.py STORE STEP``, with zarr 3 installed."""
+"""What zarr 3 does to stores: ``python zarr3_program.py STEP STORE...``, with zarr 3 installed."""
 
 from __future__ import annotations
 
@@ -52,4 +52,6 @@ def remove(path: str) -> None:
 
 if __name__ == "__main__":
     assert zarr.__version__.startswith("3.")
-    {step.__name__: step for step in (create, change, shard, shrink, remove)}[sys.argv[2]](sys.argv[1])
+    steps = {step.__name__: step for step in (create, change, shard, shrink, remove)}
+    for store in sys.argv[2:]:
+        steps[sys.argv[1]](store)

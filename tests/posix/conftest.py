@@ -20,7 +20,7 @@ from tests import model
 from tests.conftest import Mounter, fail_on_leftovers
 from tests.ordinary_user import reachable_interpreter, user_sandbox
 from tests.posix.differences import DIFFERENCES
-from tests.posix.place import ORDINARY, VARIANTS, Place, User, run_as
+from tests.posix.place import OF_PERMISSIONS, ORDINARY, VARIANTS, Place, User, run_as
 from tests.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -161,12 +161,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+@pytest.hookimpl(tryfirst=True)  # before long runs are taken out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A known difference must be one: the test has to fail."""
+    """A known difference must be one: the test has to fail. An ordinary user's runs may be long ones."""
     for item in items:
         if not isinstance(item, pytest.Function) or not item.path.is_relative_to(Path(__file__).parent):
             continue
         variant, key = _identify(item)
+        if variant.endswith("-user") and item.path.stem not in OF_PERMISSIONS:
+            item.add_marker(pytest.mark.soak)
         known = DIFFERENCES.get(key)
         if known and variant in known.variants:
             item.add_marker(pytest.mark.xfail(reason=known.reason, strict=True))

@@ -8,6 +8,8 @@ A test is written once and runs in each of these variants:
   finds there (`Place.file`, `Place.directory`) is brought up to the write layer by the operation;
 
 and each as root (or whoever runs the tests) and as an ordinary user with a daemon of its own (``-user``).
+The user makes a difference where permissions are asked: `OF_PERMISSIONS`. The others of its runs are for
+``pytest -m soak``.
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VARIANTS = ("ext4", "mount", "lower")
+OF_PERMISSIONS = frozenset(
+    f"test_{name}"
+    for name in ("chmod", "chown", "open", "permissions", "setgid", "sticky", "umask", "utimens", "xattr")
+)
+"""Modules whose tests an ordinary user always runs too."""
 
 
 class User(NamedTuple):

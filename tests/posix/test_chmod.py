@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.grids import in_short
 from tests.posix.calls import contents, fails, make, opened, permissions
 from tests.posix.place import COLLEAGUE, OTHER, run_as
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from tests.posix.place import Place
 
 MODES = [0o000, 0o400, 0o644, 0o755, 0o777, 0o1777, 0o2755, 0o4755, 0o7777]
+SHORT = [0o000, 0o644, 0o7777]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", in_short(MODES, *SHORT))
 def test_file(place: Place, mode: int) -> None:
     path = place.file("file", b"data", 0o600)
     os.utime(path, ns=(1, 1))
@@ -31,7 +33,7 @@ def test_file(place: Place, mode: int) -> None:
     assert contents(path) == b"data"
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", in_short(MODES, *SHORT))
 def test_directory(place: Place, mode: int) -> None:
     path = place.directory("dir", 0o700)
     place.file("dir/file", b"data")

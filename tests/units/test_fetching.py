@@ -12,6 +12,7 @@ import pytest
 from copickfs.arrays.multiscales import level_paths
 from copickfs.config import load
 from copickfs.demo import write_demo
+from copickfs.errors import UserError
 from copickfs.fetching import Looking, Targets, found, named, surroundings
 from copickfs.fetching.selection import topmost
 from copickfs.indexing import Catalog, criteria_of, open_catalog
@@ -66,6 +67,28 @@ def test_criteria_select_what_find_finds(
     there = [record.identity.path for records in answer.values() for record in records]
     assert found(looking, criteria_of(**criteria)) == topmost(there)
     assert looking.skipped == []
+
+
+@pytest.mark.parametrize(
+    ("view", "source"),
+    [
+        ("Views", "ExperimentRuns"),
+        ("Views/TS_001", "ExperimentRuns/TS_001"),
+        ("Views/TS_001/Picks", "ExperimentRuns/TS_001/Picks"),
+        ("Views/TS_001/VoxelSpacing20.000/wbp.mrc", "ExperimentRuns/TS_001/VoxelSpacing20.000/wbp.zarr"),
+        ("Views/TS_001/VoxelSpacing20.000/wbp_bin2.mrc", "ExperimentRuns/TS_001/VoxelSpacing20.000/wbp.zarr"),
+        ("Views/TS_001/Picks/lab_1_ribosome.star", "ExperimentRuns/TS_001/Picks/lab_1_ribosome.json"),
+        ("Views/Objects/ribosome.mrc", "Objects/ribosome.zarr"),
+    ],
+)
+def test_of_a_view_that_is_fetched_which_it_is_made_of(looking: Looking, view: str, source: str) -> None:
+    assert named(looking, [view]) == [source]
+
+
+def test_of_no_view_nothing_is_fetched(looking: Looking) -> None:
+    for path in ("Views/TS_009", "Views/TS_001/VoxelSpacing20.000/x.mrc", "Views/TS_001/x/y", "other"):
+        with pytest.raises(UserError, match="there is no such file"):
+            named(looking, [path])
 
 
 def test_what_is_below_a_path_goes_with_it() -> None:

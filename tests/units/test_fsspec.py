@@ -492,3 +492,28 @@ def test_no_secret_is_shown(tmp_path: Path, lab: Path) -> None:
     fs = CopickFileSystem(config, base_directory=tmp_path)
     assert "hunter2" not in repr(fs) + fs.to_json(include_password=False) + fs.fsid
     assert CopickFileSystem.from_json(fs.to_json()) == fs
+
+
+def test_views_are_files_like_others(tmp_path: Path) -> None:
+    points = [{"location": {"x": 1.0, "y": 2.0, "z": 3.0}}] * 4
+    document = {"pickable_object_name": "ribosome", "user_id": "a", "session_id": "1", "points": points}
+    lab = fill(
+        tmp_path / "lab", {"ExperimentRuns/TS_1/Picks/a_1_ribosome.json": json.dumps(document).encode()}
+    )
+    fs = CopickFileSystem(configuration(None, lab, views=["csv", "cmm"]))
+    try:
+        assert fs.ls("Views/TS_1/Picks", detail=False) == [
+            f"/Views/TS_1/Picks/a_1_ribosome.{suffix}" for suffix in ("cmm", "csv")
+        ]
+        for path in fs.find("Views"):
+            assert fs.info(path)["size"] == len(fs.cat(path))
+        with fs.open("Views/TS_1/Picks/a_1_ribosome.csv", "rt") as file:
+            assert len(file.readlines()) == 5
+        for change in (
+            lambda: fs.pipe("Views/new", b"x"),
+            lambda: fs.rm("Views/TS_1/Picks/a_1_ribosome.csv"),
+        ):
+            with pytest.raises(PermissionError):
+                change()
+    finally:
+        close_shared()

@@ -12,6 +12,7 @@ from copickfs.layers.portal import fetching, insisting
 from copickfs.layers.portal.asking import PortalClient
 from copickfs.layers.portal.fetching import Answer, Fetch, Question
 from copickfs.layers.portal.records import unpacked
+from tests.grids import in_short
 from tests.portal.local import DATASET, LocalPortal
 from tests.portal.server import Faults
 
@@ -107,17 +108,25 @@ def test_a_fault_that_passes_is_nothing(portal: LocalPortal, whole: Answer, faul
     assert fetch(portal) == whole
 
 
+STAYING = [
+    ({"errors": "database\nis gone"}, "cannot answer"),
+    ({"truncated": True}, "gives no answer"),
+    ({"status": 502}, "answers 502"),
+    ({"status": 500}, "answers 500"),
+    ({"hang": True}, "gives no answer"),
+]
+OF_ALL, OF_ONE = frozenset[str](), frozenset({"AnnotationFile"})
+
+
 @pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        ({"errors": "database\nis gone"}, "cannot answer"),
-        ({"truncated": True}, "gives no answer"),
-        ({"status": 502}, "answers 502"),
-        ({"status": 500}, "answers 500"),
-        ({"hang": True}, "gives no answer"),
-    ],
+    ("kinds", "fault", "said"),
+    in_short(
+        [(kinds, *fault) for kinds in (OF_ALL, OF_ONE) for fault in STAYING],
+        *((OF_ALL, *fault) for fault in STAYING),
+        (OF_ONE, *STAYING[0]),
+        are_rows=True,
+    ),
 )
-@pytest.mark.parametrize("kinds", [frozenset(), frozenset({"AnnotationFile"})])
 def test_a_fault_that_stays_is_told_in_one_line(
     portal: LocalPortal, fault: dict[str, object], said: str, kinds: frozenset[str]
 ) -> None:

@@ -136,7 +136,7 @@ def test_a_fork_waits_for_those_who_use_sqlite(tmp_path: Path) -> None:
     for user in users:
         user.start()
     try:
-        for _ in range(10):
+        for _ in range(4):
             assert in_child(lambda: open_database(tmp_path / "other.db").close()) == 0
     finally:
         ending.set()

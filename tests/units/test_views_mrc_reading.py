@@ -14,6 +14,7 @@ import pytest
 
 from copickfs.errors import Stale, Unavailable, Unreadable, WouldBlock, errno_of
 from copickfs.model import ByteRange
+from copickfs.virtual.sources import Limits
 from copickfs.virtual.volumes import ahead, chunkfiles
 from copickfs.virtual.volumes.renderer import MrcRenderer
 from tests.arrays import Files, written_2
@@ -340,6 +341,24 @@ def test_without_room_on_the_disk_chunks_are_decoded_again(
     assert slab_decodes(lab, contents, values) > 12
     assert renderer._sharing.tiles._spill.size_bytes <= spill_bytes
     contents.close()
+
+
+def test_room_on_the_disk_is_left_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = array()
+    lab = Lab(stored([files_of(values)]))
+    status = os.statvfs(tmp_path)
+    left_bytes = 1 << 20
+    told = os.statvfs_result((*status[:4], left_bytes // status.f_frsize, *status[5:]))
+    monkeypatch.setattr(os, "fstatvfs", lambda _file: told)
+    for floor_bytes, is_full in ((left_bytes - 2 * status.f_frsize, False), (left_bytes, True)):
+        renderer = MrcRenderer()
+        renderer.configure(Limits(900, 1 << 20, str(tmp_path / "spill"), floor_bytes))
+        quiet(renderer)
+        contents = opened(renderer, project_of(lab))
+        lab.opened.clear()
+        assert (slab_decodes(lab, contents, values) > 12) is is_full
+        contents.close()
+        renderer.close()
 
 
 def test_a_disk_that_cannot_be_read_is_decoded_again(

@@ -109,6 +109,42 @@ def test_a_chunk_that_changed_in_between_is_counted_as_it_is_now(renderer: MrcRe
     contents.close()
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+def test_they_are_exact_again_when_what_changed_was_read(renderer: MrcRenderer, *, is_open: bool) -> None:
+    values, other, coarse = array(), array(1) + 500, array(2)[::2, ::2, ::2]
+    lab = lab_of(values, coarse)
+    project = project_of(lab)
+    first = opened(renderer, project)
+    read(first)
+    if not is_open:
+        first.close()
+    lab.put(f"{WBP}/0/1.0.0", written_2(other, chunks=(4, 8, 12), compressor=ZLIB)["1.0.0"])
+    renderer.forget(f"{WBP}/0/1.0.0")
+    values[4:8] = other[4:8]
+    assert header(renderer, project) == pytest.approx(of(coarse))
+    second = opened(renderer, project)
+    np.testing.assert_array_equal(voxels(second, values), values)
+    second.close()
+    first.close()
+    assert header(renderer, project) == pytest.approx(of(values))
+    again = MrcRenderer(spill_bytes=0)
+    assert header(again, project) == pytest.approx(of(values))  # it is kept
+    again.close()
+
+
+def test_a_sample_is_never_taken_for_all(renderer: MrcRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.broadcast_to(np.arange(64, dtype="f4")[:, None, None], (64, 8, 8)).copy()
+    lab = lab_of(values, chunks=(1, 4, 4))
+    project = project_of(lab)
+    contents = opened(renderer, project)
+    read(contents)
+    contents.close()
+    project.facts.kept.clear()  # there is no index
+    monkeypatch.setattr(statistics, "SAMPLE_BYTES", values.nbytes // 8)
+    renderer.forget(WBP)
+    assert header(renderer, project) == pytest.approx(of(values))
+
+
 def test_a_small_volume_of_one_level_has_exact_statistics_at_once(renderer: MrcRenderer) -> None:
     values = array()
     project = project_of(lab_of(values))
@@ -162,6 +198,16 @@ def test_computing_can_be_stopped_and_goes_on_later(renderer: MrcRenderer) -> No
     assert len(lab.chunks()) == 2
     assert renderer.compute_statistics(source_of(project)).keys() == {"wbp.mrc"}
     assert set(lab.chunks().values()) == {1}
+
+
+def test_a_broken_level_leaves_the_others_to_be_computed(renderer: MrcRenderer) -> None:
+    values, coarse = array(), array(1)[::2, ::2, ::2]
+    lab = lab_of(values, coarse)
+    project = project_of(lab)
+    lab.put(f"{WBP}/0/1.0.0", b"broken")
+    with pytest.raises(Unreadable, match=r"0/1\.0\.0"):
+        renderer.compute_statistics(source_of(project))
+    assert [path for path, _version in project.facts.kept] == [f"{WBP}/1"]
 
 
 def test_computing_says_what_is_broken(renderer: MrcRenderer) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from copickfs.errors import errno_of
 from copickfs.layers.local import LocalLayer
@@ -382,7 +382,7 @@ class OverlayOnRemote(Overlay):
 
 
 _SETTINGS = settings(
-    max_examples=30,
+    max_examples=12,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
@@ -393,3 +393,10 @@ TestOverlayInMemory = pytest.mark.timeout(300)(OverlayInMemory.TestCase)
 TestOverlayInMemory.settings = _SETTINGS
 TestOverlayOnRemote = pytest.mark.timeout(300)(OverlayOnRemote.TestCase)
 TestOverlayOnRemote.settings = _SETTINGS
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("machine", [Overlay, OverlayInMemory, OverlayOnRemote])
+def test_for_long(machine: type[Overlay]) -> None:
+    run_state_machine_as_test(machine, settings=settings(_SETTINGS, max_examples=500))

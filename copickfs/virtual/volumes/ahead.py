@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from copickfs.layers.ahead import GoingAhead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from copickfs.arrays import Tile
     from copickfs.model import ByteRange
@@ -46,8 +46,7 @@ class Walk:
         self._position = 0
         self._frontier = 0
         self._depth = 1
-        self._planned: deque[tuple[Tile, Slab]] = deque()
-        self._last: frozenset[Tile] = frozenset()
+        self._planned: Iterator[tuple[Tile, Slab]] | None = None
         self._is_over = False
         self.is_wanted = False
 
@@ -64,7 +63,7 @@ class Walk:
                 return False
             self._position = (self._stop_byte - 1) // self._plane_bytes
             was_wanted = self.is_wanted
-            self.is_wanted = bool(self._planned) or self._plane_to_plan() is not None
+            self.is_wanted = self._planned is not None or self._plane_to_plan() is not None
             return self.is_wanted and not was_wanted  # a thread that is woken for nothing costs the reader
 
     def step(self) -> None:
@@ -82,22 +81,21 @@ class Walk:
         with self._lock:
             self._is_over = True
             self.is_wanted = False
-            self._planned.clear()
+            self._planned = None
 
     def _turn(self, end: int) -> None:
         self._steps = 0
         self._stop_byte = end
         self._frontier = 0
-        self._planned.clear()
-        self._last = frozenset()
+        self._planned = None
 
     def _is_walking(self) -> bool:
         return self._steps >= _STEPS and not self._is_over
 
     def _next(self) -> tuple[Tile, Slab] | None:
         with self._lock:
-            if self._planned and self._is_walking():
-                return self._planned.popleft()
+            if self._is_walking() and (planned := self._pop()) is not None:
+                return planned
             plane = self._plane_to_plan()
             if plane is None:
                 self.is_wanted = False
@@ -111,9 +109,14 @@ class Walk:
             if self._is_walking() and self._frontier <= plane:
                 self._frontier = slab.stop
                 self._depth = slab.stop - slab.start
-                self._planned.extend((tile, slab) for tile in slab.tiles if tile not in self._last)
-                self._last = frozenset(slab.tiles)
-            return self._planned.popleft() if self._planned else None
+                self._planned = ((tile, slab) for tile in slab)
+            return self._pop()
+
+    def _pop(self) -> tuple[Tile, Slab] | None:
+        planned = None if self._planned is None else next(self._planned, None)
+        if planned is None:
+            self._planned = None
+        return planned
 
     def _plane_to_plan(self) -> int | None:
         """The plane whose tiles are to be looked for, if the reader is near enough."""
@@ -126,7 +129,7 @@ class Walk:
         with self._lock:
             self._steps = 0
             self.is_wanted = False
-            self._planned.clear()
+            self._planned = None
 
 
 class Ahead(GoingAhead[Walk, Walk]):

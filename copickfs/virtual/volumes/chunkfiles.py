@@ -14,7 +14,7 @@ from copickfs.model import ByteRange
 from copickfs.paths import join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from copickfs.layers.base import LayerFile
     from copickfs.virtual.sources import Source, Tree
@@ -63,7 +63,7 @@ class ChunkFiles:
         tree: The merged tree.
         store: Path of the store in it.
         documents: The metadata of the array.
-        objects: Gives the paths in the store of all objects.
+        objects: The paths in the store of all objects; there may be a billion.
 
     Attributes:
         store: As given.
@@ -71,9 +71,7 @@ class ChunkFiles:
         digest: Of the metadata.
     """
 
-    def __init__(
-        self, tree: Tree, store: str, documents: Documents, objects: Callable[[], Iterable[str]]
-    ) -> None:
+    def __init__(self, tree: Tree, store: str, documents: Documents, objects: Collection[str]) -> None:
         self.store = store
         self.objects = objects
         self.digest = documents.digest

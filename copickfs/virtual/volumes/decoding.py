@@ -33,18 +33,20 @@ class Decoder:
         name: As given.
         files: As given.
         shape: ``(z, y, x)``.
+        grid: Knows the tiles.
     """
 
     def __init__(self, name: str, volume: Volume, files: ChunkFiles) -> None:
         self.name = name
         self.files = files
         self.shape = volume.shape
+        self.grid = volume
         self._volume = volume
         self._reported: set[tuple[str, str]] = set()
 
-    def tiles(self, plane: int) -> list[Tile]:
-        """The tiles that hold a plane. Raises as `decode`."""
-        return self._again(lambda: self._volume.tiles(plane, plane + 1))
+    def planes(self, plane: int) -> tuple[int, int]:
+        """The planes that are decoded together with one. Raises as `decode`."""
+        return self._again(lambda: self._volume.planes(plane))
 
     def decode(self, tile: Tile) -> tuple[NDArray[Any], str]:
         """The voxels of a tile, ``(z, y, x)``, as they are in the array, and the version of its object.

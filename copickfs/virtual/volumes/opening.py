@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import itertools
+import math
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
@@ -96,8 +96,7 @@ class Volumes:
 
     def _new(self, source: Source, plan: Plan, documents: Documents, metadata: ArrayMetadata) -> SharedVolume:
         name, facts = name_of(source, plan), source.project.facts
-        objects = functools.partial(_objects, metadata, plan.lead)
-        files = ChunkFiles(source.project.tree, source.path, documents, objects)
+        files = ChunkFiles(source.project.tree, source.path, documents, _Objects(metadata, plan.lead))
         looked_at = {inner: version for inner, (version, _digest) in documents.seen.items()}
 
         def refused(inner: str, version: str, error: Unreadable) -> None:
@@ -123,9 +122,22 @@ def name_of(source: Source, plan: Plan) -> str:
     return f"{name}{list(plan.lead)}" if plan.lead else name
 
 
-def _objects(metadata: ArrayMetadata, lead: tuple[int, ...]) -> Iterator[str]:
-    """The paths in the store of all files that have voxels of a volume."""
-    first = [index // chunk for index, chunk in zip(lead, metadata.grid_chunks, strict=False)]
-    extents = zip(metadata.shape[len(lead) :], metadata.grid_chunks[len(lead) :], strict=True)
-    for index in itertools.product(*(range(-(-extent // chunk)) for extent, chunk in extents)):
-        yield metadata.object_of((*first, *index))
+class _Objects:
+    """The paths in the store of all files that have voxels of a volume, made one by one."""
+
+    def __init__(self, metadata: ArrayMetadata, lead: tuple[int, ...]) -> None:
+        self._metadata = metadata
+        self._first = tuple(i // n for i, n in zip(lead, metadata.grid_chunks, strict=False))
+        extents = zip(metadata.shape[len(lead) :], metadata.grid_chunks[len(lead) :], strict=True)
+        self._grid = [-(-extent // chunk) for extent, chunk in extents]
+
+    def __len__(self) -> int:
+        return math.prod(self._grid)
+
+    def __iter__(self) -> Iterator[str]:
+        z, y, x = self._grid
+        places = ((i, j, k) for i in range(z) for j in range(y) for k in range(x))
+        return (self._metadata.object_of((*self._first, *place)) for place in places)
+
+    def __contains__(self, path: object) -> bool:
+        return any(path == each for each in self)

@@ -11,6 +11,7 @@ called ``_label`` and ``_instance``, as in ``copick.util.segmentation.PANOPTIC_C
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ _NEARLY = 0.01
 """By so much the ratio of two sizes may be off a whole number."""
 
 _MAX_LEADS = 4096
+_MAX_BYTES = 2**63 - 1
 
 
 class Plan(NamedTuple):
@@ -111,9 +113,12 @@ def _checked(level: Level, source: Source) -> np.dtype[Any]:
     if not 0 < int(np.prod(level.shape[:-_SPACE], dtype=np.float64)) <= _MAX_LEADS:
         raise Unreadable(f"{where}: has {level.shape[:-_SPACE]} channels, which are too many")
     try:
-        return type_in_file(level.dtype, labels=_has_labels(source))
+        dtype = type_in_file(level.dtype, labels=_has_labels(source))
     except Unreadable as error:
         raise Unreadable(f"{where}: {error}") from None
+    if HEADER_BYTES + math.prod(shape) * dtype.itemsize > _MAX_BYTES:
+        raise Unreadable(f"{where}: a file of the extent {shape} would be longer than any can be")
+    return dtype
 
 
 def _has_labels(source: Source) -> bool:

@@ -59,7 +59,7 @@ class MrcRenderer(Renderer):
     def configure(self, limits: Limits) -> None:
         """See `Renderer.configure`."""
         directory = Path(limits.spill_directory) if limits.spill_directory else None
-        self._share(limits.memory_bytes, directory, limits.spill_bytes)
+        self._share(limits.memory_bytes, directory, limits.spill_bytes, limits.floor_bytes)
 
     def files(self, source: Source) -> list[str]:
         """See `Renderer.files`. Reads metadata at most.
@@ -103,20 +103,29 @@ class MrcRenderer(Renderer):
             Those that are known by now, by the names of the files.
 
         Raises:
-            Unreadable: No file can be made of the store, or a chunk is broken.
+            Unreadable: No file can be made of the store, a chunk is broken, or there are too many; the
+                statistics of other files of the store are kept all the same.
             Transient: A layer is out of reach.
         """
-        found = {}
+        found: dict[str, Statistics] = {}
+        refused: Unreadable | None = None
         for name, plan in plans(source).items():
-            volume = self._volumes.take(source, plan)
             try:
-                exact = statistics.known(volume, source.project.facts)
-                exact = exact or statistics.computed(volume, is_stopped)
-            finally:
-                self._volumes.release(volume)
-            if exact is not None:
-                found[name] = exact
+                exact = self._compute(source, plan, is_stopped)
+            except Unreadable as error:
+                refused = refused or error
+            else:
+                found |= {} if exact is None else {name: exact}
+        if refused is not None:
+            raise refused
         return found
+
+    def _compute(self, source: Source, plan: Plan, is_stopped: Callable[[], bool]) -> Statistics | None:
+        volume = self._volumes.take(source, plan)
+        try:
+            return statistics.known(volume, source.project.facts) or statistics.computed(volume, is_stopped)
+        finally:
+            self._volumes.release(volume)
 
     def forget(self, path: str) -> None:
         """Something has changed at ``path`` of the project, or anything (``""``); from any thread."""
@@ -127,8 +136,10 @@ class MrcRenderer(Renderer):
         self._volumes.close()
         self._sharing.close()
 
-    def _share(self, memory_bytes: int, spill_directory: Path | None, spill_bytes: int) -> None:
-        self._sharing = Sharing(memory_bytes, spill_directory, spill_bytes)
+    def _share(
+        self, memory_bytes: int, spill_directory: Path | None, spill_bytes: int, floor_bytes: int = 0
+    ) -> None:
+        self._sharing = Sharing(memory_bytes, spill_directory, spill_bytes, floor_bytes)
         self._volumes = Volumes(self._sharing, self._refusals)
 
     def _plan(self, source: Source, planned: dict[str, Plan], name: str) -> Plan:

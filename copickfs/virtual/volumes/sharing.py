@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _AHEAD = 4
 """A reader's way ahead may take such a part of the memory."""
 
+_MOST_TILES = 1 << 14
+"""Whole planes are put together of no more."""
+
 
 class Sharing:
     """Memory, disk and processors for all volumes. Thread-safe.
@@ -28,14 +31,17 @@ class Sharing:
         memory_bytes: Decoded tiles take no more memory.
         spill_directory: Where the temporary file is; None for the system's own directory of such files.
         spill_bytes: It is no longer than this; 0 for none.
+        floor_bytes: So much room on its file system is left to others.
 
     Attributes:
         tiles: The decoded tiles.
         ahead: What decodes ahead of readers.
     """
 
-    def __init__(self, memory_bytes: int, spill_directory: Path | None, spill_bytes: int) -> None:
-        self.tiles = Tiles(memory_bytes, Spill(spill_directory, spill_bytes))
+    def __init__(
+        self, memory_bytes: int, spill_directory: Path | None, spill_bytes: int, floor_bytes: int = 0
+    ) -> None:
+        self.tiles = Tiles(memory_bytes, Spill(spill_directory, spill_bytes, floor_bytes))
         self._processors = len(os.sched_getaffinity(0))
         self.ahead = Ahead(lambda: self._waiting >= self._processors, self._processors)
         self._lock = threading.Lock()
@@ -66,7 +72,7 @@ class Sharing:
 
     def joins(self, slab: Slab) -> bool:
         """True if a slab is decoded ahead as whole planes: there is memory for several of its size."""
-        return slab.is_even and slab.size_bytes <= self.ahead_bytes
+        return slab.size_bytes <= self.ahead_bytes and len(slab) <= _MOST_TILES
 
     @property
     def ahead_bytes(self) -> int:

@@ -2,51 +2,84 @@
 
 from __future__ import annotations
 
-import bisect
-import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from copickfs.arrays import Tile
 
+_MAX_REMEMBERED = 1 << 16
+
+
+class Grid(Protocol):
+    """How a volume is cut into tiles; see `copickfs.arrays.Volume`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Extent of the volume, ``(z, y, x)``."""
+        ...
+
+    @property
+    def chunk(self) -> tuple[int, int]:
+        """Extent of a chunk, ``(y, x)``."""
+        ...
+
+    @property
+    def columns(self) -> tuple[int, int]:
+        """How many chunks there are along y and x."""
+        ...
+
+    def tile(self, start: int, stop: int, row: int, column: int) -> Tile:
+        """The tile of a range of planes in one chunk along y and x."""
+        ...
+
 
 class Slab:
-    """The planes of which the same tiles hold all. Immutable.
+    """The planes that the same tiles hold. A sequence of these, made one by one: there may be a billion.
 
     Args:
-        tiles: All tiles that hold one plane.
+        planes: First plane, and the one after the last.
+        grid: How the volume is cut into tiles.
         itemsize: Bytes of a voxel in the file.
 
     Attributes:
-        tiles: As given.
-        start: The first plane that all of them hold.
+        start: The first plane.
         stop: The one after the last.
-        size_bytes: The length of all of them together.
-        is_even: They hold no other planes.
+        size_bytes: The length of all tiles together.
     """
 
-    def __init__(self, tiles: Sequence[Tile], itemsize: int) -> None:
-        self.tiles = tiles
-        self.start = max(tile.start[0] for tile in tiles)
-        self.stop = min(tile.stop[0] for tile in tiles)
-        self.is_even = all((tile.start[0], tile.stop[0]) == (self.start, self.stop) for tile in tiles)
-        self.size_bytes = itemsize * sum(
-            math.prod(stop - start for start, stop in zip(tile.start, tile.stop, strict=True))
-            for tile in tiles
-        )
-        rows: dict[int, dict[int, Tile]] = {}
-        for tile in tiles:
-            rows.setdefault(tile.start[1], {})[tile.start[2]] = tile
-        self._rows = sorted(rows)
-        self._columns = {y: (sorted(columns), columns) for y, columns in rows.items()}
+    def __init__(self, planes: tuple[int, int], grid: Grid, itemsize: int) -> None:
+        self.start, self.stop = planes
+        _, rows, columns = grid.shape
+        self.size_bytes = itemsize * (self.stop - self.start) * rows * columns
+        self._grid = grid
+        self._columns = grid.columns[1]
+        self._number = grid.columns[0] * grid.columns[1]
+        self._made: dict[int, Tile] = {}
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __iter__(self) -> Iterator[Tile]:
+        return map(self.__getitem__, range(self._number))
+
+    def __getitem__(self, number: int) -> Tile:
+        tile = self._made.get(number)
+        if tile is None:
+            if not 0 <= number < self._number:
+                raise IndexError(number)
+            if len(self._made) >= _MAX_REMEMBERED:
+                self._made = {}
+            tile = self._grid.tile(self.start, self.stop, *divmod(number, self._columns))
+            self._made[number] = tile
+        return tile
 
     def within(self, y: int, y_stop: int, x: int, x_stop: int) -> Iterator[Tile]:
         """The tiles that hold any of these rows and columns."""
-        begin = max(0, bisect.bisect_right(self._rows, y) - 1)
-        for row in self._rows[begin : bisect.bisect_left(self._rows, y_stop)]:
-            starts, columns = self._columns[row]
-            begin_x = max(0, bisect.bisect_right(starts, x) - 1)
-            for column in starts[begin_x : bisect.bisect_left(starts, x_stop)]:
-                yield columns[column]
+        height, width = self._grid.chunk
+        first, last = x // width, (x_stop - 1) // width
+        for row in range(y // height, (y_stop - 1) // height + 1):
+            begin = row * self._columns
+            for number in range(begin + first, begin + last + 1):
+                yield self[number]

@@ -47,15 +47,18 @@ class Spill:
     Args:
         directory: Where it is; None for the system's own directory of such files.
         limit_bytes: It never becomes longer; 0 for no file at all.
+        floor_bytes: So much room on its file system is left to others.
     """
 
-    def __init__(self, directory: Path | None, limit_bytes: int) -> None:
+    def __init__(self, directory: Path | None, limit_bytes: int, floor_bytes: int = 0) -> None:
         self._directory = directory
+        self._floor_bytes = floor_bytes
         self.limit_bytes = limit_bytes
         self._lock = threading.Lock()
         self._file: int | None = None
         self._users = 0
         self._end = 0
+        self._longest = 0
         self._slots: OrderedDict[Slot, None] = OrderedDict()
         self._free: dict[int, list[int]] = {}
         self._not_before_s = 0.0
@@ -137,17 +140,29 @@ class Spill:
             free = self._free.get(size_bytes)
             if free:
                 return Slot(free.pop(), size_bytes)
-            if self._end + size_bytes <= self.limit_bytes:
+            end = self._end + size_bytes
+            if end <= self.limit_bytes and self._has_room(end):
                 slot = Slot(self._end, size_bytes)
-                self._end += size_bytes
+                self._end = end
+                self._longest = max(self._longest, end)
                 return slot
             if self._slots:
                 self._give_back(self._slots.popitem(last=False)[0])
-            elif self._users:
-                return None  # what is being written has its places
+            elif self._users or not self._end:
+                return None  # what is being written has its places, or there is no room at all
             else:
                 self._end = 0
                 self._free.clear()
+
+    def _has_room(self, end: int) -> bool:
+        """True if the file may be so long: others need room on the disk more than this does."""
+        if end <= self._longest or not self._floor_bytes:
+            return True
+        try:
+            status = os.fstatvfs(-1 if self._file is None else self._file)
+        except OSError:
+            return False
+        return status.f_bavail * status.f_frsize - (end - self._longest) >= self._floor_bytes
 
     def _give_back(self, slot: Slot) -> None:
         slot.is_valid = False

@@ -5,6 +5,7 @@ The estimate is made of the coarsest level of the pyramid, or of a part of it th
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -31,17 +32,16 @@ _PLANES = 16
 
 
 def known(volume: SharedVolume, facts: Facts) -> Statistics | None:
-    """The exact statistics that were kept for what the volume is now; None if there are none.
+    """The exact statistics of what the volume is now, kept or counted; None if there are none.
 
     Raises:
         Transient: A layer is out of reach.
     """
-    versions: dict[str, str] = {}
-    for inner in volume.files.objects():
-        if len(versions) >= _MAX_OBJECTS:
-            return None
-        versions[inner] = volume.files.version(inner)
-    return facts.statistics(volume.name, volume.files.mark(versions))
+    if len(volume.files.objects) > _MAX_OBJECTS:
+        return None
+    versions = {inner: volume.files.version(inner) for inner in volume.files.objects}
+    kept = facts.statistics(volume.name, volume.files.mark(versions))
+    return kept or volume.counted(versions)
 
 
 def estimated(volume: SharedVolume, coarsest: SharedVolume) -> Statistics | None:
@@ -60,7 +60,8 @@ def estimated(volume: SharedVolume, coarsest: SharedVolume) -> Statistics | None
             continue  # a reader is told when it comes there
         size = math.prod(stop - start for start, stop in zip(tile.start, tile.stop, strict=True))
         done_bytes += size * coarsest.dtype.itemsize
-    return total.statistics(exact=coarsest is volume and volume.tally.is_complete)
+    exact = coarsest is volume and volume.tally.is_complete and _bytes_of(volume) <= SAMPLE_BYTES
+    return total.statistics(exact=exact)
 
 
 def computed(volume: SharedVolume, is_stopped: Callable[[], bool]) -> Statistics | None:
@@ -74,10 +75,14 @@ def computed(volume: SharedVolume, is_stopped: Callable[[], bool]) -> Statistics
         None if it was stopped, if there are no finite voxels, or if the volume changed meanwhile.
 
     Raises:
-        Unreadable: A chunk is broken.
+        Unreadable: A chunk is broken; or there are more than `known` ever looks at.
         Stale: The array is not what it was.
         Transient: A layer is out of reach.
     """
+    if len(volume.files.objects) > _MAX_OBJECTS:
+        raise Unreadable(
+            f"{volume.name}: its statistics stay estimates, for it has more than {_MAX_OBJECTS:,} chunks"
+        )
     for tile, _slab in _all(volume):
         if is_stopped():
             return None
@@ -89,31 +94,33 @@ def computed(volume: SharedVolume, is_stopped: Callable[[], bool]) -> Statistics
 
 def _all(volume: SharedVolume) -> Iterator[tuple[Tile, Slab]]:
     plane = 0
-    last: frozenset[Tile] = frozenset()
     while plane < volume.shape[0]:
         slab = volume.slab(plane)
-        yield from ((tile, slab) for tile in slab.tiles if tile not in last)
-        last = frozenset(slab.tiles)
+        yield from ((tile, slab) for tile in slab)
         plane = slab.stop
 
 
 def _sample(volume: SharedVolume) -> Iterator[tuple[Tile, Slab]]:
     """Tiles spread over a volume, all if they are not more than `SAMPLE_BYTES` together."""
-    planes, rows, columns = volume.shape
-    whole_bytes = planes * rows * columns * volume.dtype.itemsize
-    if whole_bytes <= SAMPLE_BYTES:
+    planes = volume.shape[0]
+    if _bytes_of(volume) <= SAMPLE_BYTES:
         yield from _all(volume)
         return
     number = min(planes, _PLANES)
     seen: set[Tile] = set()
     for count in sorted(range(number), key=_spread):
         slab = volume.slab((2 * count + 1) * planes // (2 * number))
-        share = max(1, int(len(slab.tiles) * SAMPLE_BYTES / number / slab.size_bytes))
-        step = max(1, len(slab.tiles) // share)
-        for tile in slab.tiles[count % step :: step][:share]:
+        share = max(1, int(len(slab) * SAMPLE_BYTES / number / slab.size_bytes))
+        step = max(1, len(slab) // share)
+        for place in itertools.islice(range(count % step, len(slab), step), share):
+            tile = slab[place]
             if tile not in seen:
                 seen.add(tile)
                 yield tile, slab
+
+
+def _bytes_of(volume: SharedVolume) -> int:
+    return math.prod(volume.shape) * volume.dtype.itemsize
 
 
 def _spread(count: int) -> int:

@@ -17,7 +17,7 @@ from copickfs.virtual.volumes.voxels import converted
 from copickfs.virtual.volumes.whole import Whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -100,7 +100,7 @@ class SharedVolume:
                     return slab
         if not wait:
             raise WouldBlock
-        found = Slab(self._decoder.tiles(plane), self.dtype.itemsize)
+        found = Slab(self._decoder.planes(plane), self._decoder.grid, self.dtype.itemsize)
         with self._lock:
             while len(self._slabs) >= _MAX_SLABS:
                 self._slabs.popitem(last=False)
@@ -229,6 +229,16 @@ class SharedVolume:
             self._keep_counted()
         return found
 
+    def counted(self, versions: Mapping[str, str]) -> Statistics | None:
+        """The exact statistics, if all of these versions of the objects were counted; they are kept then."""
+        if not self.tally.is_complete:
+            return None
+        total, counted = self.tally.counted()
+        if counted != versions:
+            return None
+        self._keep_counted()
+        return total.statistics(exact=True)
+
     def described(self, find: Callable[[], Statistics | None]) -> Statistics | None:
         """What the header says: the same for all who have it open at a time. None if nothing is known.
 
@@ -245,7 +255,7 @@ class SharedVolume:
     def forget(self) -> None:
         """Something may have changed: look at the objects again."""
         self.files.forget()
-        self.estimate = None
+        self.estimate = self.statistics = None
         with self._lock:
             self._slabs.clear()
 

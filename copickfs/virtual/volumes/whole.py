@@ -26,7 +26,7 @@ class Whole:
     """The planes of a slab, which are decoded tile by tile by all who are ready to. Thread-safe.
 
     Args:
-        slab: One that `Slab.is_even`.
+        slab: Where they are; see `Sharing.joins`.
         shape: Extent of the volume, ``(z, y, x)``.
         dtype: Type of the voxels in the file.
         memory: As many bytes as the planes have.
@@ -48,7 +48,7 @@ class Whole:
         self.size_bytes = memory.nbytes
         self._data = memory.data.toreadonly()  # keeps the memory in use, which the array does not
         self._voxels = memory.view(dtype).reshape(slab.stop - slab.start, *shape[1:])
-        self._untaken = deque(slab.tiles)
+        self._untaken = deque(slab)
         self._done: dict[Tile, str] = {}
         self._versions: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -89,7 +89,7 @@ class Whole:
             self._done[tile] = held.version
             is_same = self._versions.setdefault(tile.object, held.version) == held.version
             self._is_bad |= not is_there or not is_same
-            if self._is_bad or len(self._done) == len(self.slab.tiles):
+            if self._is_bad or len(self._done) == len(self.slab):
                 self._is_over.set()
 
     def has(self, tile: Tile) -> bool:
