@@ -7,6 +7,7 @@ which the library then decodes as a whole: its function for parts keeps Python's
 
 from __future__ import annotations
 
+import operator
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -157,6 +158,8 @@ def _part(read: Read, begin: bytes, header: Header, first: int, last: int) -> by
 
 def _ends(starts: Sequence[int], least: int, coded_bytes: int) -> list[int]:
     """Where each block ends: blocks stand in the order in which several threads were done with them."""
+    if starts[0] >= least and starts[-1] < coded_bytes and all(map(operator.lt, starts, starts[1:])):
+        return [*starts[1:], coded_bytes]
     order = sorted(range(len(starts)), key=starts.__getitem__)
     if starts[order[0]] < least or starts[order[-1]] >= coded_bytes:
         raise ValueError("has blocks outside of it")

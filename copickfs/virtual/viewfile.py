@@ -40,7 +40,7 @@ class ViewFile:
     def read(self, span: ByteRange) -> bytes:
         """See `LayerFile.read`."""
         wanted = self._within(span)
-        return self._whole(self._contents.read(wanted), wanted)
+        return bytes(self._whole(self._contents.read(wanted), wanted))
 
     def read_nowait(self, span: ByteRange) -> bytes | memoryview:
         """See `LayerFile.read_nowait`."""
@@ -62,8 +62,8 @@ class ViewFile:
         start = min(span.start, size_bytes)
         return ByteRange(start, max(start, min(span.stop, size_bytes)))
 
-    def _whole(self, data: bytes | memoryview, span: ByteRange) -> bytes:
+    def _whole(self, data: bytes | memoryview, span: ByteRange) -> bytes | memoryview:
         """``data``, if it is as long as it was said to be: the kernel would fill up the rest with zeros."""
         if len(data) != span.size_bytes:
             raise Stale(f"{self.entry.name}: what it is made of has changed")
-        return data if isinstance(data, bytes) else bytes(data)
+        return data

@@ -72,7 +72,7 @@ class Walk:
         if planned is None:
             return
         try:
-            self._volume.fetch(*planned, ahead=True)
+            self._volume.prepare(*planned)
         except Exception:  # noqa: BLE001 -- the reader will be told when it is there
             self._give_up()
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from copickfs.layers.base import LayerFile
     from copickfs.virtual.sources import Source, Tree
+    from copickfs.virtual.volumes.whole import Whole
 
 ABSENT = "-"
 """The version of an object that is not there: its chunks are the array's fill value."""
@@ -78,6 +79,7 @@ class ChunkFiles:
         self._documents = dict(documents.seen)
         self._versions: dict[str, tuple[str, float]] = {}
         self._checked: dict[str, str] = {}
+        self._news = 0
         self._opening = threading.local()
 
     @contextlib.contextmanager
@@ -145,6 +147,19 @@ class ChunkFiles:
         self._remember(inner, version)
         return version
 
+    def are_current(self, whole: Whole, *, wait: bool = True) -> bool:
+        """True if all versions that planes were decoded from are the current ones; see `version`."""
+        checked, news, now_s = whole.checked, self._news, time.monotonic()
+        if checked is not None and checked[0] == news and now_s - checked[1] < _CURRENT_S:
+            return True
+        for inner, version in whole.versions.items():
+            if self.version(inner, wait=wait) != version:
+                return False
+            known = self._versions.get(inner)
+            now_s = min(now_s, known[1] if known is not None else now_s - _CURRENT_S)
+        whole.checked = news, now_s
+        return True
+
     def check(self, *, wait: bool = True) -> None:
         """Make sure that the array is what it was: without its metadata nothing is a fill value.
 
@@ -178,6 +193,7 @@ class ChunkFiles:
 
     def forget(self) -> None:
         """Something may have changed: look at everything again."""
+        self._news += 1
         self._versions, self._checked = {}, {}
 
     def _read(self, path: str) -> bytes:
@@ -196,6 +212,9 @@ class ChunkFiles:
     def _remember(self, inner: str, version: str) -> None:
         if len(self._versions) >= _MAX_REMEMBERED:
             self.forget()
+        known = self._versions.get(inner)
+        if known is not None and known[0] != version:
+            self._news += 1
         self._versions[inner] = version, time.monotonic()
 
 

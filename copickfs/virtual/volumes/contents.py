@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,22 @@ class MrcContents:
         return self._head(wait=wait)[start:] + voxels
 
     def _voxels(self, begin: int, end: int, *, wait: bool) -> memoryview:
-        """A range of the bytes that follow the header."""
+        """A range of the bytes that follow the header, of whole planes where they are in memory."""
+        plane_bytes = math.prod(self._volume.shape[1:]) * self._volume.dtype.itemsize
+        found = []
+        while begin < end:
+            slab = self._volume.slab(begin // plane_bytes, wait=wait)
+            start, stop = slab.start * plane_bytes, min(end, slab.stop * plane_bytes)
+            whole = self._volume.whole(slab, wait=wait)
+            if whole is None:
+                found.append(self._gathered(begin, stop, wait=wait))
+            else:
+                found.append(whole.read(begin - start, stop - start))
+            begin = stop
+        return found[0] if len(found) == 1 else memoryview(b"".join(found))
+
+    def _gathered(self, begin: int, end: int, *, wait: bool) -> memoryview:
+        """The same, put together of tiles."""
         itemsize = self._volume.dtype.itemsize
         first, last = begin // itemsize, -(-end // itemsize)
         found: NDArray[Any] = np.empty(last - first, self._volume.dtype)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from copickfs.arrays import Tile
 
-_AT_ONCE = 1 << 16
-"""So many voxels fit into a processor's own cache, where going over them again costs little."""
+_AT_ONCE = 1 << 18
+"""So many voxels, a tile, fit into a processor's own cache, where going over them again costs little."""
 
 _ROW = 1024
 
@@ -75,7 +75,7 @@ def moments(voxels: NDArray[Any]) -> Moments:
     """
     flat = voxels.reshape(-1)
     total = Moments()
-    near = float(flat[0]) if flat.size and np.isfinite(flat[0]) else 0.0
+    near = _near(flat[:_ROW])
     is_narrow = np.can_cast(flat.dtype, np.float32, "safe")
     for start in range(0, flat.size, _AT_ONCE):
         part = flat[start : start + _AT_ONCE]
@@ -85,6 +85,15 @@ def moments(voxels: NDArray[Any]) -> Moments:
             found = _moments(part, near, np.float64) if part.size else Moments()
         total += found
     return total
+
+
+def _near(first: NDArray[Any]) -> float:
+    """A value near the mean of voxels like these; 0, which need not be taken off, where it does."""
+    if not first.size:
+        return 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean, deviation = float(first.mean(dtype=np.float64)), float(first.std(dtype=np.float64))
+    return mean if math.isfinite(mean) and abs(mean) > deviation else 0.0
 
 
 def _moments(part: NDArray[Any], near: float, dtype: type[np.float32 | np.float64]) -> Moments:
@@ -97,10 +106,13 @@ def _moments(part: NDArray[Any], near: float, dtype: type[np.float32 | np.float6
     """
     with np.errstate(invalid="ignore", over="ignore"):
         origin = dtype(near)
-        block = np.subtract(part, origin, dtype=dtype)
+        block: NDArray[Any]
+        block = np.subtract(part, origin, dtype=dtype) if near else part.astype(dtype, copy=False)
         whole = block.size // _ROW * _ROW
         away = squares = 0.0
         for rows in (block[:whole].reshape(-1, _ROW), block[whole:].reshape(1, -1)):
+            if not rows.size:
+                continue
             away += float(np.einsum("ij->i", rows).sum(dtype=np.float64))
             # Not vdot, which is BLAS: its threads spin on a busy machine.
             squares += float(np.einsum("ij,ij->j", rows, rows).sum(dtype=np.float64))

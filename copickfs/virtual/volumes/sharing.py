@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _AHEAD = 4
 """A reader's way ahead may take such a part of the memory."""
 
+_MOST_TILES = 1 << 14
+"""Whole planes are put together of no more."""
+
 
 class Sharing:
     """Memory, disk and processors for all volumes. Thread-safe.
@@ -66,6 +69,10 @@ class Sharing:
         Otherwise they would be decoded again for each plane, for those of one plane push each other out.
         """
         return slab.stop - slab.start > 1 and slab.size_bytes > self._share_bytes // 2
+
+    def joins(self, slab: Slab) -> bool:
+        """True if a slab is decoded ahead as whole planes: there is memory for several of its size."""
+        return slab.size_bytes <= self.ahead_bytes and len(slab) <= _MOST_TILES
 
     @property
     def ahead_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections import OrderedDict
@@ -11,8 +12,9 @@ from copickfs.errors import Stale, Unreadable, WouldBlock
 from copickfs.layers.flight import SingleFlight
 from copickfs.virtual.volumes.moments import Tally, moments
 from copickfs.virtual.volumes.slabs import Slab
-from copickfs.virtual.volumes.tiles import InMemory, Key, OnDisk, alone
+from copickfs.virtual.volumes.tiles import InMemory, Key, OnDisk, WholeKey, alone
 from copickfs.virtual.volumes.voxels import converted
+from copickfs.virtual.volumes.whole import Whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -127,6 +129,77 @@ class SharedVolume:
                 self._copy(tile, slab, part, out[plane - box.z : stop - box.z], wait=wait)
             plane = stop
 
+    def whole(self, slab: Slab, *, wait: bool = True) -> Whole | None:
+        """All planes of a slab, if somebody has begun to decode them ahead of a reader; else None.
+
+        Args:
+            slab: Where they are.
+            wait: False to answer from memory, or raise `WouldBlock`.
+
+        Raises:
+            Stale, Transient: See `copy`.
+        """
+        key = WholeKey(self.number, slab.start)
+        whole = self._sharing.tiles.get_whole(key)
+        if whole is None:
+            return None
+        if not whole.is_over:
+            if not wait:
+                raise WouldBlock
+            with contextlib.suppress(Exception):  # whoever reads these voxels is told
+                while self._decode_for(whole):
+                    pass
+            whole.wait()
+        if not whole.is_bad and self.files.are_current(whole, wait=wait):
+            return whole
+        self._sharing.tiles.discard_whole(key, whole)
+        return None
+
+    def prepare(self, tile: Tile, slab: Slab) -> None:
+        """Decode a tile of a slab that somebody is about to read, or another one of the same slab.
+
+        Raises:
+            Unreadable, Stale, Transient: See `copy`.
+        """
+        if not self._sharing.joins(slab):
+            self.fetch(tile, slab, ahead=True)
+            return
+        self._decode_for(self._begun(slab))
+
+    def _begun(self, slab: Slab) -> Whole:
+        """All planes of a slab, which may be still to be decoded."""
+        return self._sharing.tiles.put_whole(
+            WholeKey(self.number, slab.start),
+            slab.size_bytes,
+            lambda memory: Whole(slab, self.shape, self.dtype, memory),
+        )
+
+    def _decode_for(self, whole: Whole) -> bool:
+        """Decode one tile of whole planes; False if there is none that somebody would have to."""
+        tile = whole.take()
+        if tile is None:
+            return False
+        try:
+            held = self._flight.run(
+                tile,
+                lambda: self._decode_into(whole, tile),
+                after=lambda held: self._count(tile, held),
+            )
+            if not whole.has(tile):  # somebody was decoding it by itself
+                whole.put(tile, held)
+        except BaseException:
+            whole.give_up()
+            raise
+        return True
+
+    def _decode_into(self, whole: Whole, tile: Tile) -> Held:
+        held = self._held(tile, wait=True)
+        if held is None:
+            voxels, version = self._converted(tile)
+            held = InMemory(version, voxels)
+        whole.put(tile, held)
+        return held
+
     def fetch(self, tile: Tile, slab: Slab, *, ahead: bool = False) -> Held:
         """A tile of the current version, decoded if it has to be.
 
@@ -226,17 +299,25 @@ class SharedVolume:
         held = self._held(tile, wait=True)
         if held is not None:
             return held  # somebody has just done it
+        whole = self._sharing.tiles.get_whole(WholeKey(self.number, slab.start))
+        found = None if whole is None else whole.part(tile)
+        if found is not None:
+            return found
         with self._sharing.decoding(ahead=ahead):
-            voxels, version = self._decoder.decode(tile)
-            try:
-                result = converted(voxels, self.dtype)
-            except Unreadable as error:
-                refusal = Unreadable(f"{self.name}: {error}")
-                self._on_refused(tile.object, version, refusal)
-                raise refusal from None
-        new = InMemory(version, alone(result), self._sharing.spills(slab))
+            voxels, version = self._converted(tile)
+        new = InMemory(version, alone(voxels), self._sharing.spills(slab))
         self._sharing.tiles.put(Key(self.number, tile), new)
         return new
+
+    def _converted(self, tile: Tile) -> tuple[NDArray[Any], str]:
+        """The voxels of a tile as they stand in the file, and the version of its object."""
+        voxels, version = self._decoder.decode(tile)
+        try:
+            return converted(voxels, self.dtype), version
+        except Unreadable as error:
+            refusal = Unreadable(f"{self.name}: {error}")
+            self._on_refused(tile.object, version, refusal)
+            raise refusal from None
 
     def _count(self, tile: Tile, held: Held) -> None:
         """Count a tile, unless the statistics are known; when that was the last one, they are."""
