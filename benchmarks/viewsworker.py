@@ -116,7 +116,8 @@ def rendered(root: str, argument: str) -> Callable[[], int]:
     from copickfs.layers.local import LocalLayer
     from copickfs.model import ByteRange
     from copickfs.view import View
-    from copickfs.virtual.sources import Project, Source
+    from copickfs.virtual.project import Project
+    from copickfs.virtual.sources import Source
     from copickfs.virtual.volumes.renderer import MrcRenderer
     from tests.viewfacts import NoFacts
 

@@ -24,8 +24,8 @@ from copickfs.layers.manager import LayerManager
 from copickfs.layers.writable import is_writable
 from copickfs.view import View
 from copickfs.view.writing import Writer, is_prompt
+from copickfs.virtual.project import Limits, Pickable, Project
 from copickfs.virtual.renderers import Renderers, load
-from copickfs.virtual.sources import Limits, Pickable, Project
 from copickfs.virtual.viewslayer import ViewsLayer
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from copickfs.entities import EntityType, Identity, identify
 from copickfs.layers.local import LocalLayer
 from copickfs.model import ByteRange
 from copickfs.view import View
-from copickfs.virtual.sources import Pickable, Project, Source
+from copickfs.virtual.project import Pickable, Project
+from copickfs.virtual.sources import Source
 from tests.viewfacts import NoFacts
 
 if TYPE_CHECKING:

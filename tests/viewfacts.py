@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from copickfs.layers.base import Layer
     from copickfs.model import Entry
     from copickfs.view import View
-    from copickfs.virtual.sources import Statistics
+    from copickfs.virtual.project import Statistics
 
 
 class NoFacts:

@@ -17,7 +17,8 @@ from copickfs.entities import identify
 from copickfs.errors import Unavailable
 from copickfs.model import ByteRange
 from copickfs.view import View
-from copickfs.virtual.sources import Project, Source
+from copickfs.virtual.project import Project
+from copickfs.virtual.sources import Source
 from tests.viewfacts import NoFacts
 
 if TYPE_CHECKING:

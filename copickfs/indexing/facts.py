@@ -22,7 +22,7 @@ from copickfs.errors import IndexUnavailable, NotADirectory, NotFound
 from copickfs.index import StatisticsTable
 from copickfs.indexing.metadata import STORES, Metadata
 from copickfs.paths import join, split
-from copickfs.virtual.sources import Statistics
+from copickfs.virtual.project import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ _RECORDS_FOR_S = 1.0
 
 
 class ProjectFacts:
-    """See `copickfs.virtual.sources.Facts`. Thread-safe.
+    """See `copickfs.virtual.project.Facts`. Thread-safe.
 
     Args:
         catalog: Finds entities of the tree, in the index if there is one.

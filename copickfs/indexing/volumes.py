@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from copickfs.errors import CopickfsError
 from copickfs.indexing.facts import ProjectFacts
 from copickfs.indexing.metadata import STORES
-from copickfs.virtual.sources import Project, Source
+from copickfs.virtual.project import Project
+from copickfs.virtual.sources import Source
 from copickfs.virtual.volumes.renderer import compute_statistics
 
 if TYPE_CHECKING:

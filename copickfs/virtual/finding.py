@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from copickfs.entities import Identity
+    from copickfs.virtual.project import Project
     from copickfs.virtual.renderers import Renderers
     from copickfs.virtual.rendering import Renderer
-    from copickfs.virtual.sources import Project
 
 NAME = "views"
 """What the entries of these files give as their layer."""

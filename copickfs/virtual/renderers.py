@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from copickfs.entities import EntityType
+    from copickfs.virtual.project import Limits
     from copickfs.virtual.rendering import Renderer
-    from copickfs.virtual.sources import Limits
 
 _log = logging.getLogger(__name__)
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from copickfs.entities import EntityType
     from copickfs.model import ByteRange
-    from copickfs.virtual.sources import Limits, Source
+    from copickfs.virtual.project import Limits
+    from copickfs.virtual.sources import Source
 
 
 class Contents(Protocol):

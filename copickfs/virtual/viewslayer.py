@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from copickfs.layers.base import Layer
     from copickfs.virtual.access import Access
     from copickfs.virtual.finding import Planned
+    from copickfs.virtual.project import Project
     from copickfs.virtual.renderers import Renderers
     from copickfs.virtual.rendering import Contents, Renderer
-    from copickfs.virtual.sources import Project
 
 _ATTEMPTS = 3
 _MAX_BYTES = 2**63 - 1

@@ -12,7 +12,7 @@ from copickfs.index import open_database
 from copickfs.indexing import Catalog
 from copickfs.indexing.facts import ProjectFacts
 from copickfs.view import View
-from copickfs.virtual.sources import Statistics
+from copickfs.virtual.project import Statistics
 from tests.entities import picks, project
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from copickfs.errors import (
 from copickfs.model import UNSIZED, ByteRange
 from copickfs.view import View
 from copickfs.view.writing import Writer
+from copickfs.virtual.project import Project
 from copickfs.virtual.renderers import Renderers
 from copickfs.virtual.rendering import Renderer
-from copickfs.virtual.sources import Project
 from copickfs.virtual.viewslayer import ViewsLayer
 from tests.viewfacts import NoFacts
 

@@ -23,7 +23,8 @@ from copickfs.layers.local import LocalLayer
 from copickfs.model import ByteRange
 from copickfs.view import View
 from copickfs.virtual.meshes import Obj, Ply, Stl, gltf
-from copickfs.virtual.sources import Project, Source
+from copickfs.virtual.project import Project
+from copickfs.virtual.sources import Source
 from tests.projects import copick_root
 from tests.viewfacts import NoFacts
 

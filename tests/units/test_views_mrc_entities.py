@@ -15,7 +15,7 @@ import zarr
 from copickfs.errors import NotFound, Unreadable
 from copickfs.layers.local import LocalLayer
 from copickfs.view import View
-from copickfs.virtual.sources import Limits, Project
+from copickfs.virtual.project import Limits, Project
 from copickfs.virtual.volumes.renderer import MrcRenderer
 from copickfs.virtual.volumes.spill import Spill
 from tests.arrays import document, written_2

@@ -14,7 +14,7 @@ import pytest
 
 from copickfs.errors import Stale, Unavailable, Unreadable, WouldBlock, errno_of
 from copickfs.model import ByteRange
-from copickfs.virtual.sources import Limits
+from copickfs.virtual.project import Limits
 from copickfs.virtual.volumes import ahead, chunkfiles
 from copickfs.virtual.volumes.renderer import MrcRenderer
 from tests.arrays import Files, written_2
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from copickfs.virtual.project import Project
     from copickfs.virtual.rendering import Contents
-    from copickfs.virtual.sources import Project
 
 ZLIB = numcodecs.Zlib(1)
 SHAPE = (12, 8, 10)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from copickfs.errors import Unreadable
-from copickfs.virtual.sources import Statistics
+from copickfs.virtual.project import Statistics
 from copickfs.virtual.volumes import statistics
 from copickfs.virtual.volumes.moments import Moments, moments
 from copickfs.virtual.volumes.renderer import MrcRenderer, compute_statistics
@@ -20,7 +20,7 @@ from tests.volumes import HEADER_BYTES, WBP, Lab, opened, project_of, read, sour
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from copickfs.virtual.sources import Project
+    from copickfs.virtual.project import Project
 
 SHAPE = (16, 8, 12)
 ZLIB = numcodecs.Zlib(1)

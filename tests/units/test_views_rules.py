@@ -14,9 +14,9 @@ from copickfs.layers.local import LocalLayer
 from copickfs.model import ByteRange, Entry
 from copickfs.view import View
 from copickfs.virtual.access import Access, mode_within
+from copickfs.virtual.project import Limits, Project
 from copickfs.virtual.renderers import Renderers, load
 from copickfs.virtual.rendering import Deferred, Renderer
-from copickfs.virtual.sources import Limits, Project
 from copickfs.virtual.viewslayer import ViewsLayer
 from tests.viewfacts import NoFacts
 

@@ -18,7 +18,8 @@ from copickfs.virtual.points.text import encoded
 
 if TYPE_CHECKING:
     from copickfs.virtual.points.tomograms import Tomogram
-    from copickfs.virtual.sources import Pickable, Source
+    from copickfs.virtual.project import Pickable
+    from copickfs.virtual.sources import Source
 
 _MODEL = struct.Struct(">8s 128s 4i I 4i 3f 3f 3i 2i f i i 3f")
 _OBJECT = struct.Struct(">4s 64s 64x i I 2i 3f i 8B 2i")

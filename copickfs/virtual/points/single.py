@@ -8,8 +8,8 @@ from copickfs.entities import EntityType
 from copickfs.errors import Unreadable
 from copickfs.virtual.points.picks import count
 from copickfs.virtual.points.tomograms import tomogram_of
+from copickfs.virtual.project import Pickable
 from copickfs.virtual.rendering import Renderer
-from copickfs.virtual.sources import Pickable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

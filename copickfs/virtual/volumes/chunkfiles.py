@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from copickfs.layers.base import LayerFile
-    from copickfs.virtual.sources import Source, Tree
+    from copickfs.virtual.project import Tree
+    from copickfs.virtual.sources import Source
     from copickfs.virtual.volumes.whole import Whole
 
 ABSENT = "-"

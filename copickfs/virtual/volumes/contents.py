@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from copickfs.virtual.sources import Facts, Statistics
+    from copickfs.virtual.project import Facts, Statistics
     from copickfs.virtual.volumes.plans import Plan
     from copickfs.virtual.volumes.sharing import Sharing
     from copickfs.virtual.volumes.volume import SharedVolume

@@ -14,7 +14,7 @@ import numpy as np
 from copickfs.virtual.volumes.voxels import MODES
 
 if TYPE_CHECKING:
-    from copickfs.virtual.sources import Statistics
+    from copickfs.virtual.project import Statistics
 
 HEADER_BYTES = 1024
 MAX_EXTENT = 2**31 - 1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from copickfs.virtual.sources import Statistics
+from copickfs.virtual.project import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,8 @@ from copickfs.virtual.volumes.sharing import Sharing
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from copickfs.virtual.sources import Limits, Source, Statistics
+    from copickfs.virtual.project import Limits, Statistics
+    from copickfs.virtual.sources import Source
     from copickfs.virtual.volumes.plans import Plan
     from copickfs.virtual.volumes.volume import SharedVolume
 

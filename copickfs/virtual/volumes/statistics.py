@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from copickfs.arrays import Tile
-    from copickfs.virtual.sources import Facts, Statistics
+    from copickfs.virtual.project import Facts, Statistics
     from copickfs.virtual.volumes.slabs import Slab
     from copickfs.virtual.volumes.volume import SharedVolume
 

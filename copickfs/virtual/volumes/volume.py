@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from copickfs.arrays import Tile
-    from copickfs.virtual.sources import Statistics
+    from copickfs.virtual.project import Statistics
     from copickfs.virtual.volumes.boxes import Box
     from copickfs.virtual.volumes.decoding import Decoder
     from copickfs.virtual.volumes.moments import Moments
