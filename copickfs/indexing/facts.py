@@ -53,7 +53,10 @@ class ProjectFacts:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._view = catalog.view
+        view = self._view = catalog.view
+        self._news = 0
+        view.subscribe(self._changed)
+        view.membership.subscribe_own(self._changed)
         self._metadata = Metadata(catalog.view)
         database = catalog.database
         self._statistics = None if database is None else StatisticsTable(database, catalog.key)
@@ -103,9 +106,9 @@ class ProjectFacts:
         key = (kind, run or "")
         with self._lock:
             answer = self._answers.get(key)
-        if answer is not None and answer.is_valid(self._view.news):
+        if answer is not None and answer.is_valid(self._news):
             return answer.mark, answer.identities
-        news = self._view.news
+        news = self._news
         begin = RUNS_DIRECTORY if kind is not EntityType.OBJECT else OBJECTS_DIRECTORY
         below = self._below(join(begin, run) if run else begin)
         found = sorted((each for each in below if each.type is kind), key=lambda each: each.path)
@@ -129,6 +132,11 @@ class ProjectFacts:
         with contextlib.suppress(IndexUnavailable):
             if self._statistics is not None:
                 self._statistics.put(path, version, statistics[:4])
+
+    def _changed(self, _path: str) -> None:
+        """A layer has announced a change, or this process has made one: nothing older is believed."""
+        with self._lock:
+            self._news += 1
 
     def _record(self, path: str, *, anew: bool) -> EntityRecord | None:
         """What is in the index; the records of a directory come together, for they are asked for together.

@@ -11,7 +11,9 @@ from copickfs.entities import EntityType
 from copickfs.index import open_database
 from copickfs.indexing import Catalog
 from copickfs.indexing.facts import ProjectFacts
+from copickfs.layers.writable import Owner
 from copickfs.view import View
+from copickfs.view.writing import Writer
 from copickfs.virtual.project import Statistics
 from tests.entities import picks, project
 
@@ -84,6 +86,20 @@ def test_without_an_index_nothing_is_known_but_what_there_is() -> None:
     assert len(known.facts.entities(EntityType.PICKS)[1]) == len(everything) + 1
     known.facts.keep_statistics(TOMOGRAM, "1", Statistics(0, 1, 2, 3, exact=True))
     assert known.facts.statistics(TOMOGRAM, "1") is None
+
+
+def test_what_this_process_writes_is_there_at_once() -> None:
+    layer = MemoryLayer("a", 1, project(), read_only=False)
+    view = View((layer,))
+    facts = ProjectFacts(Catalog(view, None, "stack"))
+    writer = Writer(view, layer)
+    for number, run in enumerate((None, "A", None, "A")):
+        before = facts.entities(EntityType.PICKS, run)[1]
+        file, _layer = writer.create(f"ExperimentRuns/A/Picks/zoe_{number}_ribosome.json", 0o644, Owner(0, 0))
+        file.flush()
+        file.close()
+        assert len(facts.entities(EntityType.PICKS, run)[1]) == len(before) + 1
+    writer.close()
 
 
 def test_statistics_are_of_one_version(database: Database) -> None:
