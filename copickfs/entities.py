@@ -52,6 +52,9 @@ class EntityType(enum.IntEnum):
         return _BY_WORD[word.lower().replace("-", "_").replace(" ", "_")]
 
 
+STORES = frozenset({EntityType.OBJECT, EntityType.TOMOGRAM, EntityType.FEATURE, EntityType.SEGMENTATION})
+"""The kinds that are zarr stores."""
+
 _PLURALS = {
     EntityType.OBJECT: "objects",
     EntityType.RUN: "runs",

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from copickfs.indexing.facts import ProjectFacts
 from copickfs.indexing.kept import KeptIndex
+from copickfs.layers.base import is_prompt
 from copickfs.layers.kinds import BuildContext
 from copickfs.layers.manager import LayerManager
 from copickfs.layers.writable import is_writable
 from copickfs.view import View
-from copickfs.view.writing import Writer, is_prompt
+from copickfs.view.writing import Writer
 from copickfs.virtual.project import Limits, Pickable, Project
 from copickfs.virtual.renderers import Renderers, load
 from copickfs.virtual.viewslayer import ViewsLayer

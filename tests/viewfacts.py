@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from copickfs.entities import EntityType, Identity, holds_entities, identify
-from copickfs.errors import NotADirectory, NotFound
-from copickfs.paths import join
+from copickfs.indexing.facts import entities_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
+    from copickfs.entities import EntityType, Identity
     from copickfs.layers.base import Layer
     from copickfs.model import Entry
     from copickfs.view import View
@@ -32,9 +31,7 @@ class NoFacts:
         self.distrusted.append(path)
 
     def entities(self, kind: EntityType, run: str | None = None) -> tuple[str, list[Identity]]:
-        begin = "ExperimentRuns" if kind is not EntityType.OBJECT else "Objects"
-        below = sorted(self._below(join(begin, run) if run else begin), key=lambda each: each.path)
-        found = [each for each in below if each.type is kind]
+        found = entities_in(self._view, kind, run)
         return repr(found), found
 
     def statistics(self, path: str, version: str) -> Statistics | None:
@@ -42,16 +39,3 @@ class NoFacts:
 
     def keep_statistics(self, path: str, version: str, statistics: Statistics) -> None:
         self.kept[path, version] = statistics
-
-    def _below(self, directory: str) -> Iterator[Identity]:
-        try:
-            entries = self._view.listing(directory).entries
-        except (NotFound, NotADirectory):
-            return
-        for entry in entries:
-            path = join(directory, entry.name)
-            identity = identify(path, is_dir=entry.is_dir)
-            if identity is not None:
-                yield identity
-            if entry.is_dir and holds_entities(path):
-                yield from self._below(path)

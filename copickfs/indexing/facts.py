@@ -13,6 +13,7 @@ import xxhash
 from copickfs.entities import (
     OBJECTS_DIRECTORY,
     RUNS_DIRECTORY,
+    STORES,
     EntityType,
     Identity,
     holds_entities,
@@ -20,7 +21,7 @@ from copickfs.entities import (
 )
 from copickfs.errors import IndexUnavailable, NotADirectory, NotFound
 from copickfs.index import StatisticsTable
-from copickfs.indexing.metadata import STORES, Metadata
+from copickfs.indexing.metadata import Metadata
 from copickfs.paths import join, split
 from copickfs.virtual.project import Statistics
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from copickfs.indexing.catalog import Catalog
     from copickfs.layers.base import Layer
     from copickfs.model import Entry
+    from copickfs.view import View
 
 _MAX_WRONG = 10_000
 _ALL_FOR_S = 5.0
@@ -109,9 +111,7 @@ class ProjectFacts:
         if answer is not None and answer.is_valid(self._news):
             return answer.mark, answer.identities
         news = self._news
-        begin = RUNS_DIRECTORY if kind is not EntityType.OBJECT else OBJECTS_DIRECTORY
-        below = self._below(join(begin, run) if run else begin)
-        found = sorted((each for each in below if each.type is kind), key=lambda each: each.path)
+        found = entities_in(self._view, kind, run)
         believed_s = _ALL_FOR_S if run is None else _ONE_FOR_S
         answer = _Answer(_digest("\0".join(each.path for each in found)), found, news, believed_s)
         with self._lock:
@@ -158,18 +158,26 @@ class ProjectFacts:
             self._kept = kept
         return kept.records.get(leaf)
 
-    def _below(self, directory: str) -> Iterator[Identity]:
-        try:
-            entries = self._view.listing(directory).entries
-        except (NotFound, NotADirectory):
-            return
-        for entry in entries:
-            path = join(directory, entry.name)
-            identity = identify(path, is_dir=entry.is_dir)
-            if identity is not None:
-                yield identity
-            if entry.is_dir and holds_entities(path):
-                yield from self._below(path)
+
+def entities_in(view: View, kind: EntityType, run: str | None = None) -> list[Identity]:
+    """The entities of a kind in the merged tree, of one run or of all, in the order of their paths."""
+    begin = RUNS_DIRECTORY if kind is not EntityType.OBJECT else OBJECTS_DIRECTORY
+    below = _below(view, join(begin, run) if run else begin)
+    return sorted((each for each in below if each.type is kind), key=lambda each: each.path)
+
+
+def _below(view: View, directory: str) -> Iterator[Identity]:
+    try:
+        entries = view.listing(directory).entries
+    except (NotFound, NotADirectory):
+        return
+    for entry in entries:
+        path = join(directory, entry.name)
+        identity = identify(path, is_dir=entry.is_dir)
+        if identity is not None:
+            yield identity
+        if entry.is_dir and holds_entities(path):
+            yield from _below(view, path)
 
 
 class _Kept(NamedTuple):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import xxhash
 
-from copickfs.entities import ENTITY_DIRECTORIES, EntityRecord, EntityType, holds_entities, naming
+from copickfs.entities import ENTITY_DIRECTORIES, STORES, EntityRecord, EntityType, holds_entities, naming
 from copickfs.errors import NotADirectory, NotFound
-from copickfs.indexing.metadata import CONTAINERS, STORES, Known, Metadata
+from copickfs.indexing.metadata import CONTAINERS, Known, Metadata
 from copickfs.paths import split
 
 if TYPE_CHECKING:

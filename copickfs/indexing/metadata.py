@@ -15,7 +15,7 @@ import xxhash
 
 from copickfs.arrays.documents import parsed
 from copickfs.arrays.pyramid import MAX_DOCUMENT_BYTES, levels_document, pyramid_of, summary_of
-from copickfs.entities import EntityType
+from copickfs.entities import STORES, EntityType
 from copickfs.errors import (
     LayerError,
     NotADirectory,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 MAX_POINTS_BYTES = 8 << 20
 """Points in a longer file are not counted: the whole of it has to be parsed for that."""
 
-STORES = frozenset({EntityType.OBJECT, EntityType.TOMOGRAM, EntityType.FEATURE, EntityType.SEGMENTATION})
 CONTAINERS = frozenset({EntityType.RUN, EntityType.VOXEL_SPACING})
 
 _MESH_BYTES = 16 << 10

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from copickfs.entities import STORES
 from copickfs.errors import CopickfsError
 from copickfs.indexing.facts import ProjectFacts
-from copickfs.indexing.metadata import STORES
 from copickfs.virtual.project import Project
 from copickfs.virtual.sources import Source
 from copickfs.virtual.volumes.renderer import compute_statistics

@@ -192,6 +192,11 @@ def nobody(_text: str) -> None:
     """Who is told of progress while nobody waits for it."""
 
 
+def is_prompt(layer: Layer) -> bool:
+    """True if the layer is on a local disk."""
+    return bool(getattr(layer, "prompt", False) or getattr(layer, "on_local_disk", False))
+
+
 class BaseLayer:
     """Default answers for the optional half of `Layer`; kinds override what they can do better.
 

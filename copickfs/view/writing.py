@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from copickfs import paths
 from copickfs.errors import IsADirectory, NotADirectory, NotFound
+from copickfs.layers.base import is_prompt
 from copickfs.view.background import Background
 from copickfs.view.copyup import Place, begin_version, copy_file, copy_other, copy_xattrs, keeping_times
 from copickfs.view.locks import PathLocks
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from copickfs.model import Entry, Space
     from copickfs.view.merged import View
 
-__all__ = ["RENAME_EXCHANGE", "RENAME_NOREPLACE", "Writer", "is_prompt"]
+__all__ = ["RENAME_EXCHANGE", "RENAME_NOREPLACE", "Writer"]
 
 
 class Writer:
@@ -332,11 +333,6 @@ class Writer:
         self, file: WritableFile, path: str, finish: Callable[[str], None] | None = None
     ) -> WritableFile:
         return OpenFile(file, path, self._locks, self._stores, self._touch, finish)
-
-
-def is_prompt(layer: Layer) -> bool:
-    """True if the layer is on a local disk."""
-    return bool(getattr(layer, "prompt", False) or getattr(layer, "on_local_disk", False))
 
 
 def _check_name(path: str) -> None:

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from copickfs import paths
-from copickfs.entities import RUNS_DIRECTORY, EntityType
+from copickfs.entities import RUNS_DIRECTORY, STORES
 from copickfs.errors import (
     CopickfsError,
     IsADirectory,
@@ -25,7 +25,7 @@ from copickfs.errors import (
     Unreadable,
     WouldBlock,
 )
-from copickfs.layers.base import LISTED_TTL_S, BaseLayer
+from copickfs.layers.base import LISTED_TTL_S, BaseLayer, is_prompt
 from copickfs.model import UNSIZED, Entry
 from copickfs.paths import join, split
 from copickfs.virtual import naming
@@ -50,8 +50,6 @@ _ATTEMPTS = 3
 _MAX_BYTES = 2**63 - 1
 _BUCKET_NS = 60 * 10**9
 """Files made of stores whose changes nobody announces are new ones this often."""
-
-_STORES = frozenset({EntityType.TOMOGRAM, EntityType.FEATURE, EntityType.SEGMENTATION, EntityType.OBJECT})
 
 
 class ViewsLayer(BaseLayer):
@@ -290,10 +288,9 @@ def _checked(size_bytes: object, source: Source) -> int:
 
 
 def _is_store(source: Source) -> bool:
-    return source.identity is not None and source.identity.type in _STORES
+    return source.identity is not None and source.identity.type in STORES
 
 
 def _announces(layer: Layer, path: str) -> bool:
     """True if changes of chunks in a store are heard of, or are seen whenever a chunk is looked at."""
-    on_disk = getattr(layer, "prompt", False) or getattr(layer, "on_local_disk", False)
-    return bool(on_disk) or layer.ttl_s(path) >= LISTED_TTL_S
+    return is_prompt(layer) or layer.ttl_s(path) >= LISTED_TTL_S
