@@ -102,3 +102,11 @@ def document(files: Files, name: str, **fields: Any) -> Files:
 def same(found: np.ndarray[Any, Any], values: Mapping[str, Any] | np.ndarray[Any, Any]) -> None:
     """Equal, bit by bit where they are numbers, NaN being NaN."""
     np.testing.assert_array_equal(found, values)
+
+
+def same_in_part(volume: Volume, expected: np.ndarray[Any, Any], start: int, count: int) -> None:
+    """All planes of a volume are the expected ones, and so are ``count`` of them from ``start`` on."""
+    same(voxels_of(volume), expected)
+    start = min(start, volume.shape[0] - 1)
+    stop = min(start + count, volume.shape[0])
+    same(voxels_of(volume, start, stop), expected[start:stop])

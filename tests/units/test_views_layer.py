@@ -20,13 +20,9 @@ from copickfs.errors import (
     WouldBlock,
 )
 from copickfs.model import UNSIZED, ByteRange
-from copickfs.view import View
 from copickfs.view.writing import Writer
-from copickfs.virtual.project import Project
-from copickfs.virtual.renderers import Renderers
 from copickfs.virtual.rendering import Renderer
-from copickfs.virtual.viewslayer import ViewsLayer
-from tests.viewfacts import NoFacts
+from tests.viewfacts import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,27 +107,12 @@ class Flaky(MemoryLayer):
         return super().stat_nowait(path)
 
 
-class Stack:
+class Stack(Shown):
     """A tree with views over layers in memory."""
 
     def __init__(self, *layers: MemoryLayer) -> None:
         self.text = Text()
-        self.view = View(layers)
-        project = Project(self.view, NoFacts(self.view), {})
-        self.layer = ViewsLayer(project, Renderers(lambda: {"txt": self.text, "mrc": Volume()}))
-        self.heard: list[str] = []
-        self.view.subscribe(self.heard.append)
-        self.view.generate(self.layer)
-
-    def names(self, path: str) -> list[str]:
-        return sorted(entry.name for entry in self.view.listing(path).entries)
-
-    def content(self, path: str) -> bytes:
-        file, _layer = self.view.open(path)
-        try:
-            return bytes(file.read(ByteRange(0, file.entry.size_bytes)))
-        finally:
-            file.close()
+        super().__init__(layers, {"txt": self.text, "mrc": Volume()})
 
 
 @pytest.fixture

@@ -12,13 +12,11 @@ from copickfs.entities import EntityType
 from copickfs.errors import NotFound, Stale, Unavailable, Unreadable
 from copickfs.layers.local import LocalLayer
 from copickfs.model import ByteRange, Entry
-from copickfs.view import View
 from copickfs.virtual.access import Access, mode_within
-from copickfs.virtual.project import Limits, Project
-from copickfs.virtual.renderers import Renderers, load
+from copickfs.virtual.project import Limits
+from copickfs.virtual.renderers import load
 from copickfs.virtual.rendering import Deferred, Renderer
-from copickfs.virtual.viewslayer import ViewsLayer
-from tests.viewfacts import NoFacts
+from tests.viewfacts import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,28 +88,14 @@ class Direct(Deferred):
         self.closed.append(self.data)
 
 
-class Stack:
+class Stack(Shown):
     """A tree with views over layers."""
 
     def __init__(self, *layers: Layer, **renderers: Renderer) -> None:
-        self.view = View(layers)
-        project = Project(self.view, NoFacts(self.view), {})
-        all_of_them = renderers or {"mrc": Levels(), "txt": Text()}
-        self.layer = ViewsLayer(project, Renderers(lambda: all_of_them))
-        self.view.generate(self.layer)
-
-    def names(self, path: str) -> list[str]:
-        return sorted(entry.name for entry in self.view.listing(path).entries)
+        super().__init__(layers, renderers or {"mrc": Levels(), "txt": Text()})
 
     def entry(self, path: str) -> Entry:
         return self.view.lookup(path).entry
-
-    def content(self, path: str) -> bytes:
-        file, _layer = self.view.open(path)
-        try:
-            return bytes(file.read(ByteRange(0, file.entry.size_bytes)))
-        finally:
-            file.close()
 
 
 @pytest.fixture
